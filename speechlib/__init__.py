@@ -1,0 +1,64 @@
+"""speechlib: speech transformers, built from scratch to be learned from.
+
+This file holds the public names and nothing else. Each is imported when it is first used, so that
+`import speechlib` stays light (no torch, no jax, no plotting).
+"""
+
+import importlib
+import sys
+import types
+
+__version__ = "0.1.0"
+
+# public name -> (module, attribute); attribute None: the module itself
+_PUBLIC = {
+    "load": ("speechlib.torch_models.loading", "load"),
+    "save": ("speechlib.torch_models.loading", "save"),
+    "available": ("speechlib.checkpoints", "available"),
+    "Whisper": ("speechlib.torch_models.whisper", "Whisper"),
+    "generate": ("speechlib.torch_models.generation", "generate"),
+    "transcribe": ("speechlib.torch_models.transcription", "transcribe"),
+    "trace": ("speechlib.trace", "trace"),
+    "alignment": ("speechlib.alignment", None),
+    "attention_masks": ("speechlib.attention_masks", None),
+    "audio": ("speechlib.audio", None),
+    "configs": ("speechlib.configs", None),
+    "corpus": ("speechlib.corpus", None),
+    "lessons": ("speechlib.lessons", None),
+    "metrics": ("speechlib.metrics", None),
+    "position_embeddings": ("speechlib.position_embeddings", None),
+    "spec_augment": ("speechlib.spec_augment", None),
+    "tokenizers": ("speechlib.tokenizers", None),
+    "training": ("speechlib.training", None),
+    "viz": ("speechlib.viz", None),
+}
+
+__all__ = [*_PUBLIC, "__version__"]
+
+
+def __getattr__(name):
+    if name not in _PUBLIC:
+        raise AttributeError(f"speechlib has no public name {name!r}; it has {', '.join(_PUBLIC)}")
+    module_name, attribute = _PUBLIC[name]
+    module = importlib.import_module(module_name)
+    value = module if attribute is None else getattr(module, attribute)
+    globals()[name] = value  # found once; the next look-up does not come here
+    return value
+
+
+def __dir__():
+    return sorted(__all__)
+
+
+class _Package(types.ModuleType):
+    """Importing the file trace.py binds the name `trace` in here to that file; the public name is
+    the function of the same name, so the file does not get it."""
+
+    def __setattr__(self, name, value):
+        is_file = isinstance(value, types.ModuleType)
+        if is_file and name in _PUBLIC and _PUBLIC[name][1] is not None:
+            return
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

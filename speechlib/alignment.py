@@ -1,0 +1,164 @@
+"""When was each word said? Word times from where the decoder looked.
+
+Sources: dynamic time warping (DTW), Sakoe and Chiba 1978; the recipe is that of openai/whisper
+(`timing.py`): cut to the real audio, standardise over tokens, smooth over time, average the heads,
+warp.
+input -> output: cross-attention weights (head, token, frame) -> (start_s, end_s) a word.
+Special here: the model was never told any time; its attention moves through the audio on its own.
+"""
+
+import numpy as np
+
+FRAME_S = 0.02  # one encoder frame of Whisper, seconds
+OPENING = "\"'“¿([{-"  # punctuation that belongs to the word after it, as in openai/whisper
+CLOSING = "\"'.。,，!！?？:：”)]}、"  # and to the word before it
+_BOTH, _TOKEN, _FRAME = 0, 1, 2  # how the path reached a place: which index went on
+
+
+def dtw(cost) -> tuple[np.ndarray, np.ndarray]:
+    """The cheapest monotone path through `cost` (token, frame), first corner to last.
+
+    A step goes on by one token, one frame or both. Returns two arrays of equal length: the token
+    and the frame of each place on the path. Equal costs: one frame on, as in openai/whisper, which
+    however takes that step also when the two others are equal and both cheaper; we never do.
+    Raises ValueError when there are no tokens or no frames, or a cost is not a number.
+    """
+    cost = np.asarray(cost, dtype=np.float64)
+    if cost.ndim != 2 or 0 in cost.shape:
+        raise ValueError(f"expected costs (token, frame), at least one of each, got {cost.shape}")
+    if np.isnan(cost).any():
+        raise ValueError("expected costs that are numbers, got NaN; was a row of weights empty?")
+    tokens, frames = cost.shape
+    # row 0 and column 0 stand for "not begun": only their corner may be come from
+    total = np.full((tokens + 1, frames + 1), np.inf, dtype=np.float32)
+    total[0, 0] = 0
+    step = np.full((tokens + 1, frames + 1), _FRAME)
+    step[:, 0] = _TOKEN
+    step[0, :] = _FRAME
+    # places with the same token + frame do not need each other: one diagonal at a time
+    for diagonal in range(2, tokens + frames + 1):
+        token = np.arange(max(1, diagonal - frames), min(tokens, diagonal - 1) + 1)
+        frame = diagonal - token
+        # in the order in which equals are preferred, as argmin takes the first
+        ways = np.stack(
+            [total[token, frame - 1], total[token - 1, frame - 1], total[token - 1, frame]]
+        )
+        total[token, frame] = cost[token - 1, frame - 1] + ways.min(axis=0)
+        step[token, frame] = np.array([_FRAME, _BOTH, _TOKEN])[ways.argmin(axis=0)]
+    return _walk_back(step)
+
+
+def _walk_back(step) -> tuple[np.ndarray, np.ndarray]:
+    token, frame = step.shape[0] - 1, step.shape[1] - 1
+    path = []
+    while token > 0 or frame > 0:
+        path.append((token - 1, frame - 1))
+        came_by = step[token, frame]
+        token -= came_by != _FRAME
+        frame -= came_by != _TOKEN
+    tokens, frames = np.array(path[::-1]).T
+    return tokens, frames
+
+
+def median_filter(x, width: int) -> np.ndarray:
+    """The median of every `width` neighbours along the last axis (frames), edges mirrored.
+
+    width: odd. Fewer frames than half a width: `x` comes back as it is.
+    """
+    x = np.asarray(x)
+    if width < 1 or width % 2 == 0:
+        raise ValueError(f"expected an odd width of at least 1, got {width}")
+    half = width // 2
+    if x.shape[-1] <= half:
+        return x
+    mirrored = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(half, half)], mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(mirrored, width, axis=-1)
+    return np.sort(windows, axis=-1)[..., half]
+
+
+def alignment_matrix(weights, frames: int | None = None, median_width: int = 7) -> np.ndarray:
+    """(token, frame): how much more than usual each token looks at each frame.
+
+    weights: (head, token, frame) attention weights after softmax; one head may come without its
+    axis. frames: how many encoder frames are real audio, the rest is cut off; None: all.
+    Raises ValueError for another shape, and for weights that are not numbers.
+    """
+    weights = np.asarray(weights, dtype=np.float64)
+    weights = weights[None] if weights.ndim == 2 else weights
+    if weights.ndim != 3 or 0 in weights.shape:
+        raise ValueError(f"expected weights (head, token, frame), none empty, got {weights.shape}")
+    if not np.isfinite(weights).all():
+        raise ValueError("expected weights that are numbers, got NaN or infinity")
+    weights = weights[..., :frames]
+    if weights.shape[-1] == 0:
+        raise ValueError("expected at least one frame of real audio, got 0; an empty recording?")
+    # what the softmax over the real frames alone would have given
+    weights = weights / np.maximum(weights.sum(axis=-1, keepdims=True), np.finfo(np.float64).tiny)
+    mean = weights.mean(axis=-2, keepdims=True)
+    spread = weights.std(axis=-2, keepdims=True)
+    # a frame that all tokens look at alike says nothing: 0 rather than rounding / rounding
+    telling = spread > 1e-9 * mean
+    unusual = np.where(telling, (weights - mean) / np.where(telling, spread, 1), 0.0)
+    return median_filter(unusual, median_width).mean(axis=0)
+
+
+def jump_frames(path) -> np.ndarray:
+    """(token,): the frame at which the path reaches each token."""
+    tokens, frames = path
+    jumps = np.concatenate([[True], np.diff(tokens) > 0])
+    return frames[jumps]
+
+
+def word_times(
+    weights,
+    words,
+    prompt_length: int,
+    frames: int | None = None,
+    frame_s: float = FRAME_S,
+    median_width: int = 7,
+) -> list[tuple[float, float]]:
+    """(start_s, end_s) of each word.
+
+    weights: (head, token, frame) cross-attention after softmax, a row for each decoder input: the
+    prompt, then the transcript, then possibly the end token. Rows of one pass over all of them.
+    words: for each word the places of its tokens in the transcript (0: first after the prompt),
+    as `Tokenizer.words` gives them. prompt_length: in tokens. frames: encoder frames of real audio.
+    frame_s: seconds an encoder frame lasts.
+    Raises ValueError when there are too few rows for the words.
+    """
+    if not words:
+        return []
+    places = [place for word in words for place in word]
+    last = max(places)
+    matrix = alignment_matrix(weights, frames, median_width)
+    if prompt_length < 1 or min(places) < 0 or matrix.shape[0] < prompt_length + last + 1:
+        raise ValueError(
+            f"expected a row of weights for a prompt of {prompt_length} tokens (1 or more) and "
+            f"{last + 1} of the transcript, got {matrix.shape[0]} rows"
+        )
+    # the row of a token looks for the *next* one: the prompt's last row finds the first token,
+    # the last token's own row finds the end
+    path = dtw(-matrix[prompt_length - 1 : prompt_length + last + 1])
+    starts = jump_frames(path) * frame_s
+    return [(float(starts[min(word)]), float(starts[max(word) + 1])) for word in words]
+
+
+def attach_punctuation(words) -> list[tuple]:
+    """Punctuation joins its word: [(" Hi", 0), (",", 1), (" I", 2)] -> [(" Hi,", 0), (" I", 2)].
+
+    words: (text, anything, ...) with the spaces that stand before words. What comes after the text
+    (times, probability) is that of the word alone: a full stop takes no time to say.
+    """
+    joined: list[tuple] = []
+    for text, *rest in reversed(words):  # from the end, so that several opening marks add up
+        if joined and text.startswith(" ") and text.strip() in OPENING:
+            joined[-1] = (text + joined[-1][0], *joined[-1][1:])
+        else:
+            joined.append((text, *rest))
+    words, joined = joined[::-1], []
+    for text, *rest in words:
+        if joined and not joined[-1][0].endswith(" ") and text in CLOSING:
+            joined[-1] = (joined[-1][0] + text, *joined[-1][1:])
+        else:
+            joined.append((text, *rest))
+    return joined

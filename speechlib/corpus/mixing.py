@@ -1,0 +1,207 @@
+"""Training examples mixed on the fly: clips -> strings of digits in rooms that never existed.
+
+input -> output: clips as power spectrograms and a seed -> log-mel (mel bins, mel frames), words
+and where they are.
+Special: everything happens on power, before the logarithm. A voice with a longer
+throat is a stretched frequency axis, a room is a decaying echo over frames, a telephone is a cut
+above 3.4 kHz, noise adds up. That costs milliseconds, so that every step sees new examples.
+
+Sources: vocal tract length perturbation, Jaitly and Hinton 2013; mixing and rooms, Ko et al. 2017.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.signal
+
+from speechlib import audio
+
+FREQUENCIES = audio.WINDOW // 2 + 1  # 0 to 8000 Hz in steps of 40 Hz
+HOP_S = audio.HOP / audio.SAMPLE_RATE
+LENGTHS = (0.2, 0.2, 0.2, 0.2, 0.1, 0.1)  # how often a string has 1, 2, ... 6 digits
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One recording to mix from: a digit, a spoken string, or something without digits."""
+
+    power: np.ndarray  # (frequencies, frames) float16, fourth root of the power
+    words: tuple[str, ...]
+    group: str  # "real", "synthetic", "string" or "other"
+    voice: str
+    spans: tuple[tuple[float, float], ...]  # where each word is: shares of the clip's length
+
+
+def clip_of(wave, words, group, voice, times=None) -> Clip:
+    """A wave (samples,) at 16 kHz -> a clip. The fourth root keeps small powers in float16.
+
+    times: (start_s, end_s) of each word; None: the words share the clip evenly.
+    """
+    seconds, count = len(wave) / audio.SAMPLE_RATE, len(words)
+    times = times or [(seconds * n / count, seconds * (n + 1) / count) for n in range(count)]
+    spans = tuple((start / seconds, min(1.0, end / seconds)) for start, end in times)
+    if len(wave) < audio.WINDOW:
+        wave = np.pad(wave, (0, audio.WINDOW - len(wave)))
+    power = audio.stft_power(wave.astype(np.float32)) ** 0.25
+    return Clip(power.astype(np.float16), tuple(words), group, voice, spans)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mix:
+    """How examples are put together; shares are relative."""
+
+    mel_bins: int = 80
+    mel_frames: int = 600  # 6 s
+    real: float = 0.34  # strings of single digits that people spoke
+    synthetic: float = 0.18  # strings of single synthetic digits
+    string: float = 0.36  # strings that a synthesiser spoke in one breath
+    other: float = 0.08  # words without digits: nothing is to be written
+    silence: float = 0.04  # nothing, or only noise
+    rooms: float = 0.35  # share of examples with an echo
+    clean: float = 0.25  # share of examples without any noise
+    least_snr_db: float = 3.0  # of the other examples; the best is 45 dB
+
+
+class Mixer:
+    """Makes example number i of a run, always the same for the same seed and i."""
+
+    def __init__(self, clips, mix=None, seed=0):
+        self.mix = mix or Mix()
+        self.seed = seed
+        self.groups = {g: {} for g in ("real", "synthetic", "string", "other")}
+        for clip in clips:
+            self.groups[clip.group].setdefault(clip.voice, []).append(clip)
+        self.filters = audio.mel_filters(self.mix.mel_bins)
+        self.centres = self.filters.argmax(axis=1) * audio.SAMPLE_RATE / audio.WINDOW  # Hz
+        white = np.random.default_rng(seed).standard_normal(60 * audio.SAMPLE_RATE)
+        hiss = self.filters @ audio.stft_power(white.astype(np.float32))
+        self.hiss = hiss / hiss.mean()  # a minute of white noise to cut from
+        shares = {"silence": self.mix.silence}
+        shares |= {g: getattr(self.mix, g) for g, voices in self.groups.items() if voices}
+        total = sum(shares.values())
+        self.kinds, self.shares = list(shares), [share / total for share in shares.values()]
+
+    def example(self, number):
+        """-> log-mel (mel bins, mel frames) float32, and the words in it: a list of
+        (word, first mel frame, end mel frame)."""
+        rng = np.random.default_rng((self.seed, number))
+        kind = rng.choice(self.kinds, p=self.shares)
+        power = np.zeros((self.mix.mel_bins, self.mix.mel_frames), dtype=np.float32)
+        words = [] if kind == "silence" else self._speak(power, kind, rng)
+        power = _in_a_room(power, rng) if rng.random() < self.mix.rooms else power
+        loud = _loudness(power) or 0.1
+        power = power + self._background(loud, rng)
+        power = self._through_a_channel(power, rng)
+        power *= 10 ** rng.uniform(-3.5, 1.0)  # the recording's level: -35 to +10 dB
+        return audio.log_scaled(power).astype(np.float32), words
+
+    def _speak(self, power, kind, rng):
+        """Writes clips one after another into power; returns the words and their frames."""
+        voices = list(self.groups[kind])
+        voice = voices[rng.integers(len(voices))]
+        count = rng.choice(6, p=LENGTHS) + 1 if kind in ("real", "synthetic") else 1
+        person = _person(rng)
+        place, words = int(rng.integers(0, 60)), []
+        tight = rng.random() < 0.25  # some people leave no gaps
+        for _ in range(count):
+            if rng.random() < 0.1:
+                voice = voices[rng.integers(len(voices))]
+            clips = self.groups[kind][voice]
+            clip = clips[rng.integers(len(clips))]
+            sound = self.filters @ _warped(clip.power, person, rng)
+            size = sound.shape[1]
+            if place + size > power.shape[1]:
+                if words or size > power.shape[1]:
+                    break
+                place = power.shape[1] - size
+            power[:, place : place + size] += sound
+            words += [
+                (word, place + round(start * size), place + round(end * size))
+                for word, (start, end) in zip(clip.words, clip.spans, strict=True)
+            ]
+            place += size + int(rng.integers(0, 8 if tight else 60))
+        return words
+
+    def _background(self, speech, rng):
+        """Hiss of any colour, hum, sometimes people, below the power of the speech."""
+        if rng.random() < self.mix.clean:
+            return 0.0  # a digitally silent background exists as well
+        bins, frames = self.mix.mel_bins, self.mix.mel_frames
+        first = int(rng.integers(self.hiss.shape[1] - frames))
+        colour = _smooth(rng, bins, 8, 6.0) - np.linspace(0, rng.uniform(0, 30), bins)
+        colour = 10 ** (colour / 10)
+        change = 10 ** (_smooth(rng, frames, 12, 2.0) / 10)
+        noise = self.hiss[:, first : first + frames] * (colour / colour.mean())[:, None] * change
+        if rng.random() < 0.1:  # mains hum and its overtones
+            hum = rng.choice([50, 60]) * np.arange(1, 6)
+            noise[np.abs(self.centres[:, None] - hum).argmin(axis=0)] += 10
+        noise *= speech * 10 ** -rng.uniform(self.mix.least_snr_db / 10, 4.5)
+        if self.groups["other"] and rng.random() < 0.15:
+            noise += self._babble(rng) * speech * 10 ** -rng.uniform(1.0, 3.0)
+        return noise.astype(np.float32)
+
+    def _babble(self, rng):
+        """Somebody talking in the background, loudness 1."""
+        voices = list(self.groups["other"].values())
+        track = np.zeros((self.mix.mel_bins, self.mix.mel_frames), dtype=np.float32)
+        for _ in range(3):
+            clips = voices[rng.integers(len(voices))]
+            root = clips[rng.integers(len(clips))].power[:, : track.shape[1]]
+            place = int(rng.integers(0, track.shape[1] - root.shape[1] + 1))
+            track[:, place : place + root.shape[1]] += self.filters @ root.astype(np.float32) ** 4
+        return track / (_loudness(track) or 1.0)
+
+    def _through_a_channel(self, power, rng):
+        """A microphone's colour; a telephone's or an old sampling rate's upper limit."""
+        power = power * (10 ** (_smooth(rng, len(power), 10, 3.0) / 10)).astype(np.float32)[:, None]
+        if rng.random() < 0.5:
+            limit = rng.choice([3400, 3800, 4000, 4000, 5500, 7000]) + rng.uniform(-100, 100)
+            power[self.centres > limit] *= 10 ** rng.uniform(-9, -4)
+        if rng.random() < 0.2:
+            power[self.centres < rng.uniform(60, 300)] *= 10 ** rng.uniform(-3, -1)
+        return power
+
+
+def _loudness(power):
+    """Mean power of the frames that hold a sound; 0 where there is none."""
+    frames = power.mean(axis=0)
+    heard = frames[frames > 1e-3 * frames.max()]
+    return float(heard.mean()) if len(heard) else 0.0
+
+
+def _person(rng):
+    """(frequency scale, duration scale, tilt in dB): one imagined speaker."""
+    return rng.uniform(0.82, 1.22), rng.uniform(0.75, 1.35), rng.uniform(-8.0, 8.0)
+
+
+def _warped(root, person, rng):
+    """A clip's fourth root of power -> power (frequencies, frames) of another speaker."""
+    frequency, duration, tilt = person
+    frames = max(8, round(root.shape[1] * duration * rng.uniform(0.92, 1.08)))
+    at = np.linspace(0, root.shape[1] - 1, frames)
+    low = np.minimum(at.astype(int), root.shape[1] - 2) if root.shape[1] > 1 else at.astype(int)
+    share = (at - low).astype(np.float32)
+    root = root.astype(np.float32)
+    high = np.minimum(low + 1, root.shape[1] - 1)
+    root = root[:, low] * (1 - share) + root[:, high] * share
+    at = np.arange(FREQUENCIES) / frequency
+    low = np.minimum(at.astype(int), FREQUENCIES - 2)
+    share = np.clip(at - low, 0, 1).astype(np.float32)[:, None]
+    power = (root[low] * (1 - share) + root[low + 1] * share) ** 4
+    power[at > FREQUENCIES - 1] *= 0.01  # nothing is known above: faint, not full
+    slope = tilt * np.linspace(-1, 1, FREQUENCIES) + rng.uniform(-6, 6)
+    return power * (10 ** (slope / 10)).astype(np.float32)[:, None]
+
+
+def _in_a_room(power, rng):
+    """An echo: frames decay by 60 dB within 0.15 to 0.8 s."""
+    decay = 10 ** (-6 * HOP_S / rng.uniform(0.15, 0.8))
+    level = 10 ** rng.uniform(-2.0, -0.5)
+    echo = scipy.signal.lfilter([0, level * decay], [1, -decay], power, axis=1)
+    return power + echo.astype(np.float32)
+
+
+def _smooth(rng, size, points, spread):
+    """A random smooth curve (size,), in dB."""
+    knots = rng.normal(0.0, spread, points)
+    return np.interp(np.linspace(0, points - 1, size), np.arange(points), knots)

@@ -1,0 +1,148 @@
+"""The voices of the three synthesisers: () -> list of Voice (timbre, accent, pitch, pace).
+
+A *voice* here is a timbre (how the vocal tract sounds) with an accent (how the words are
+pronounced) and its own pitch, pitch range and pace. Whole timbres and whole accents are kept out
+of the training part, so that "valid" and "test" are people the model has never met.
+"""
+
+from dataclasses import dataclass
+from random import Random
+
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+@dataclass(frozen=True)
+class Voice:
+    """One synthetic speaker.
+
+    timbre: the synthesiser's own name of the voice; accent: an espeak-ng language, else the accent;
+    pitch: Hz (flite, festival) or espeak-ng's scale 0-99; pitch_range likewise (standard deviation
+    in Hz, or 0-99); stretch: duration factor, 1 = the voice's own pace; tract: vocal tract factor,
+    above 1 = formants higher, as of a shorter tract.
+    """
+
+    name: str
+    synthesiser: str
+    timbre: str
+    accent: str
+    sex: str
+    split: str
+    pitch: float
+    pitch_range: float
+    stretch: float
+    tract: float = 1.0
+
+
+# espeak-ng's timbres that sound like a person (its robots, whispers and croaks are left out).
+WOMEN = """f1 f2 f3 f4 f5 Alicia Andrea Annie anika aunty belinda grandma linda shelby steph
+steph2 steph3""".split()
+MEN = """default m1 m2 m3 m4 m5 m6 m7 m8 Alex Andy AnxiousAndy Denis Diogo Gene Gene2 Henrique Hugo
+Jacky Lee Marco Mario Michael Mike Nguyen RicishayMax RicishayMax2 RicishayMax3 Storm adam announcer
+antonio benjamin boris caleb david ed edward edward2 grandpa gustave iven iven2 iven3 iven4 john
+kaukovalta klatt klatt2 klatt3 klatt4 klatt5 klatt6 marcelo max michel miguel norbert pablo paul
+pedro quincy rob robert sandro travis victor zac""".split()
+TIMBRES = {"valid": set("f4 Andrea m6 caleb david Mike".split()),
+           "test": set("f5 linda belinda m7 victor edward edward2 Lee".split())}
+
+# "en" is Great Britain.
+ENGLISH = """en en-us en-029 en-gb-scotland en-gb-x-rp en-gb-x-gbclan en-gb-x-gbcwmd
+en-us-nyc""".split()
+ACCENTS = {"valid": {"sv", "cs"}, "test": {"hu", "pt"}}
+
+# The digits zero to nine as a speaker of another language would write them down: read aloud by
+# that language's rules they are English with an accent.
+SPELLINGS = {
+    "de": ["siro wann tuh sri fohr faif ßicks sewwen ejt nein",
+           "sihro uann tu fri foar feiff sicks ßeven eit nain"],
+    "fr": ["zirau ouane tou sri faure faïve sixe sévène eïte naïne",
+              "zéro ouanne tou fri fore faïve sikse sévenne éïte naïne"],
+    "fr-be": ["zirau ouane tou sri faure faïve sixe sévène eïte naïne"],
+    "es": ["siro uan tu tri for faiv six seven eit nain"],
+    "es-419": ["siro uan tu tri for faiv siks seben eit nain"],
+    "it": ["ziro uan tu tri for faiv sics seven eit nain",
+           "siro uon tu tri foor faif siks seven eit nain"],
+    "nl": ["ziero wan toe srie foor faif siks sevven eit nain",
+           "siero wan toe trie foor faaif siks seven eet nain"],
+    "af": ["ziero wan toe trie foor faaif siks sewwen eit nain"],
+    "pl": ["ziro łan tu fri for fajw siks sewen ejt najn",
+           "ziroł łan tu sri for fajf siks sewn ejt najn"],
+    "hi": ["ज़ीरो वन टू थ्री फ़ोर फ़ाइव सिक्स सेवन एट नाइन"],
+    "mr": ["ज़ीरो वन टू थ्री फ़ोर फ़ाइव सिक्स सेवन एट नाइन"],
+    "ta": ["ஜீரோ வன் டூ த்ரீ ஃபோர் ஃபைவ் சிக்ஸ் செவன் எய்ட் நைன்"],
+    "te": ["జీరో వన్ టూ త్రీ ఫోర్ ఫైవ్ సిక్స్ సెవెన్ ఎయిట్ నైన్"],
+    "pt-br": ["ziro uan tu tri for faiv sics séven eit nain"],
+    "pt": ["ziro uane tu tri for faive sics séven eit naine"],
+    "sv": ["siro vann to tri får fajv siks sevven ejt najn"],
+    "nb": ["siro vann to tri får faiv siks sevven ejt nain"],
+    "ru": ["зиро уан ту сри фор файв сикс севен эйт найн"],
+    "uk": ["зіро уан ту срі фор файв сікс севен ейт найн"],
+    "el": ["ζίρο ουάν του θρι φορ φάιβ σιξ σέβεν έιτ νάιν"],
+    "cs": ["zírou uan tú srí fór fajv siks seven ejt najn"],
+    "sk": ["zírou uan tú srí fór fajv siks seven ejt najn"],
+    "ro": ["ziro uan tu tri for faiv sics seven eit nain"],
+    "hu": ["ziró van tú szrí fór fájv sziksz szeven ejt nájn"],
+    "hr": ["ziro uan tu tri for fajv siks seven ejt najn"],
+    "tr": ["ziro van tu tri for fayv siks seven eyt nayn"],
+    "fi": ["siirou uan tuu srii foor faiv siks seven eit nain"],
+    "id": ["ziro wan tu tri for faif siks seven eit nain"],
+    "sw": ["ziro wan tu thri foo faiv siks seven eit nain"],
+    "ca": ["ziro uan tu tri for faiv sics seven eit nain"],
+    "ja": ["じーろ わん つー すりー ふぉー ふぁいぶ しっくす せぶん えいと ないん"],
+}
+
+# flite and festival: synthesiser, timbre, accent, sex, split, mean pitch in Hz (0: not settable)
+RECORDED = [
+    ("flite", "slt", "American", "female", "train", 170),
+    ("flite", "awb", "Scottish", "male", "train", 120),
+    ("flite", "kal16", "American", "male", "train", 95),
+    ("flite", "rms", "American", "male", "test", 100),
+    ("festival", "ked_diphone", "American", "male", "valid", 110),
+    ("festival", "cmu_us_slt_arctic_hts", "American", "female", "train", 0),
+]
+COPIES = 9  # speakers made of one recorded voice, by other pitches, paces and vocal tracts
+
+
+def spellings(voice: Voice) -> list[dict[str, str]]:
+    """English digit word -> what is written for this voice: one dict per way of writing it."""
+    rows = SPELLINGS.get(voice.accent, [" ".join(DIGITS)])
+    return [dict(zip(DIGITS, row.split(), strict=True)) for row in rows]
+
+
+def split_of(timbre: str, accent: str) -> str:
+    """The split an espeak-ng timbre with an accent belongs to: "train", "valid" or "test"."""
+    for split in ("test", "valid"):
+        if timbre in TIMBRES[split] or accent in ACCENTS[split]:
+            return split
+    return "train"
+
+
+def espeak_voice(timbre: str, accent: str) -> Voice:
+    """A speaker by espeak-ng; pitch, range and pace are drawn from the name, so always the same."""
+    draw = Random(f"{timbre} {accent}")
+    sex = "female" if timbre in WOMEN else "male"
+    return Voice(f"espeak-{accent}-{timbre}", "espeak-ng", timbre, accent, sex,
+                 split_of(timbre, accent), round(draw.uniform(18, 82)), round(draw.uniform(20, 90)),
+                 round(draw.uniform(0.85, 1.6), 2), round(draw.uniform(0.93, 1.07), 2))
+
+
+def recorded_voice(row: tuple, copy: int) -> Voice:
+    """A speaker by flite or festival; copy 0 is the voice as recorded."""
+    synthesiser, timbre, accent, sex, split, pitch = row
+    draw = Random(f"{timbre} {copy}")
+    changed = (round(pitch * draw.uniform(0.8, 1.3)), round(draw.uniform(8, 40)),
+               round(draw.uniform(0.85, 1.4), 2), round(draw.uniform(0.86, 1.16), 2))
+    values = changed if copy else (pitch, 0, 1.0, 1.0)
+    return Voice(f"{synthesiser}-{timbre}-{copy}", synthesiser, timbre, accent, sex, split, *values)
+
+
+def all_voices() -> list[Voice]:
+    """Every speaker of the training library: (timbre, accent) pairs of espeak-ng, then the rest."""
+    pairs = []
+    for n, timbre in enumerate(WOMEN * 2 + MEN):  # women twice: there are fewer of them
+        pairs += [(timbre, ENGLISH[(3 * n + k) % len(ENGLISH)]) for k in (0, 1, 3)]
+    for n, accent in enumerate(SPELLINGS):
+        copies = 10 if accent in ("de", "fr", "hi", "es", "it", "nl") else 5
+        mixed = WOMEN[n % 3 :: 3] + MEN[n % 7 :: 7]
+        pairs += [(timbre, accent) for timbre in Random(accent).sample(mixed, copies)]
+    voices = [espeak_voice(*pair) for pair in dict.fromkeys(pairs)]
+    return voices + [recorded_voice(row, copy) for row in RECORDED for copy in range(COPIES)]

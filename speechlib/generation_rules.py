@@ -1,0 +1,249 @@
+"""Which tokens may come next: a checkpoint's suppressed tokens, its prompt and the timestamp rules.
+
+Paper: Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision".
+input -> output: scores (batch, vocabulary) and tokens so far (batch, tokens) -> allowed tokens
+(batch, vocabulary), True = allowed.
+Special here: a rule is a function (scores, tokens so far, prompt length) that only forbids and
+never sees a model, so PyTorch and Flax share the rules. `settings`: see `settings_of`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Suppress:
+    """Some tokens never come (music notes, speaker marks, ...)."""
+
+    tokens: tuple[int, ...]
+
+    def __call__(self, logits, tokens, prompt_length: int):
+        return _all_but(self.tokens, logits.shape)
+
+
+@dataclass(frozen=True)
+class SuppressAtBegin:
+    """Some tokens never come first (a lone space, the end): the transcript is not empty."""
+
+    tokens: tuple[int, ...]
+
+    def __call__(self, logits, tokens, prompt_length: int):
+        first = tokens.shape[1] == prompt_length
+        return _all_but(self.tokens if first else (), logits.shape)
+
+
+@dataclass(frozen=True)
+class Timestamps:
+    """Whisper's rules for time tokens, the ids from `no_timestamps` + 1 on (20 ms a step).
+
+    end: id of the end token. All ids below it are text.
+    latest_first: how many steps after 0 s the first time may lie; None: any.
+    sum_rule: when all times together are likelier than the likeliest other token, a time comes.
+    """
+
+    end: int
+    no_timestamps: int
+    latest_first: int | None = None
+    sum_rule: bool = True
+
+    def __call__(self, logits, tokens, prompt_length: int):
+        times = np.arange(logits.shape[-1]) > self.no_timestamps
+        allowed = np.ones(logits.shape, dtype=bool)
+        allowed[:, self.no_timestamps] = False
+        if tokens.shape[1] == prompt_length:  # a transcript starts with a time
+            allowed &= times
+            if self.latest_first is not None:
+                allowed[:, self.no_timestamps + 1 + self.latest_first + 1 :] = False
+        for row, said in enumerate(np.asarray(tokens)[:, prompt_length:]):
+            allowed[row] &= self._after(said, times)
+        if self.sum_rule:
+            allowed &= times | ~self._time_is_likelier(logits, allowed, times)[:, None]
+        return allowed
+
+    def _after(self, said, times):
+        """What may follow the new tokens of one row: pairs of times that never run backwards."""
+        allowed = np.ones(times.shape, dtype=bool)
+        said_times = said[said > self.no_timestamps]
+        if said_times.size == 0:
+            return allowed
+        closes = said[-1] > self.no_timestamps  # the last token is a time ...
+        opens = len(said) < 2 or said[-2] > self.no_timestamps  # ... and the one before it too
+        if closes and opens:
+            allowed &= ~times  # a segment has been opened: text comes now
+        elif closes:
+            allowed[: self.end] = False  # one has been closed: no text before the next opens
+        # a segment may open where the last closed; apart from that, time moves on
+        earliest = said_times[-1] if closes and not opens else said_times[-1] + 1
+        allowed[self.no_timestamps + 1 : earliest] = False
+        return allowed
+
+    def _time_is_likelier(self, logits, allowed, times):
+        """(batch,) bool: summed probability of the times > the largest of any other token."""
+        scores = np.where(allowed, logits, -np.inf).astype(np.float64)
+        best = scores.max(axis=-1, keepdims=True)
+        best = np.where(np.isfinite(best), best, 0.0)  # nothing left at all: compare zeros
+        odds = np.exp(scores - best)
+        other = np.where(times, 0.0, odds).max(axis=-1)
+        return np.where(times, odds, 0.0).sum(axis=-1) > other
+
+
+def allowed_tokens(rules, logits, tokens, prompt_length: int):
+    """(batch, vocabulary) bool: what all `rules` together leave; each sees what earlier ones left.
+
+    logits: (batch, vocabulary) scores; tokens: (batch, tokens so far), the prompt first.
+    Raises ValueError when nothing is left for some row: the rules contradict each other.
+    """
+    logits, tokens = np.asarray(logits), np.asarray(tokens)
+    allowed = np.ones(logits.shape, dtype=bool)
+    for rule in rules:
+        one = np.asarray(rule(np.where(allowed, logits, -np.inf), tokens, prompt_length))
+        if one.shape != allowed.shape or one.dtype != bool:
+            came = f"{rule!r} gave {one.shape} {one.dtype}"
+            raise ValueError(f"expected a rule to return {allowed.shape} bool, but {came}")
+        allowed &= one
+    stuck = np.flatnonzero(~allowed.any(axis=-1))
+    if stuck.size:
+        raise ValueError(
+            f"expected at least one allowed token a row; the rules forbid all in rows "
+            f"{stuck.tolist()} after tokens {tokens[stuck[0]].tolist()}; pass fewer rules"
+        )
+    return allowed
+
+
+def settings_of(config: dict, generation_config: dict | None) -> dict:
+    """The generation settings of a checkpoint: generation_config.json, else config.json.
+
+    Older folders have no generation_config.json and keep everything in config.json; some have one
+    but leave `forced_decoder_ids` in config.json.
+    """
+    if not generation_config:
+        return dict(config)
+    settings = dict(generation_config)
+    for name in ("forced_decoder_ids", "decoder_start_token_id", "eos_token_id", "pad_token_id"):
+        if settings.get(name) is None and config.get(name) is not None:
+            settings[name] = config[name]
+    return settings
+
+
+def rules_of(settings: dict, timestamps: bool | None = None) -> list:
+    """The checkpoint's own rules, in the order in which they apply.
+
+    timestamps: whether times are wanted; None: what the checkpoint says (`return_timestamps`).
+    """
+    rules = []
+    if settings.get("begin_suppress_tokens"):
+        rules.append(SuppressAtBegin(tuple(settings["begin_suppress_tokens"])))
+    if settings.get("suppress_tokens"):
+        rules.append(Suppress(tuple(settings["suppress_tokens"])))
+    if _wants_times(settings, timestamps):
+        rules.append(
+            Timestamps(
+                end=end_tokens(settings)[0],
+                no_timestamps=settings["no_timestamps_token_id"],
+                latest_first=settings.get("max_initial_timestamp_index"),
+            )
+        )
+    return rules
+
+
+def end_tokens(settings: dict) -> list[int]:
+    """The ids that end a transcript. Raises ValueError when the checkpoint names none."""
+    end = settings.get("eos_token_id")
+    if end is None:
+        raise ValueError("expected eos_token_id in generation_config.json or config.json, got none")
+    return [int(token) for token in end] if isinstance(end, (list, tuple)) else [int(end)]
+
+
+def prompt_of(
+    settings: dict,
+    start: int | None = None,
+    language: str | None = None,
+    task: str | None = None,
+    timestamps: bool | None = None,
+) -> list[int | None]:
+    """What a transcript starts with: start token, then language, task and `no timestamps` if any.
+
+    start: the start token where the settings name none. language: `"en"` or `"<|en|>"`; task:
+    `"transcribe"` or `"translate"`; naming one of the two overrules what the checkpoint forces.
+    None in the place of the language: to be heard first (see `language_tokens`).
+    Raises ValueError for a language or task that the checkpoint does not have.
+    """
+    language = language or settings.get("language")
+    task = task or settings.get("task")
+    if task == "transcribe" and not settings.get("task_to_id"):
+        task = None  # a checkpoint without a choice does nothing else
+    prompt: list[int | None] = [_start_token(settings, start)]
+    if language is None and task is None:
+        prompt += _forced(settings)
+    if language is not None:
+        prompt.append(_choose(settings, "lang_to_id", _language_token(language), "language"))
+    elif settings.get("lang_to_id") and len(prompt) == 1:
+        prompt.append(None)
+    if task is not None:
+        prompt.append(_choose(settings, "task_to_id", task, "task"))
+    elif language is not None and settings.get("task_to_id"):
+        prompt.append(_choose(settings, "task_to_id", "transcribe", "task"))
+    silent = settings.get("no_timestamps_token_id")
+    if silent is not None and prompt[-1] == silent:
+        prompt.pop()
+    if silent is not None and not _wants_times(settings, timestamps):
+        prompt.append(silent)
+    if not settings.get("lang_to_id"):  # no language to choose from: its place is left out
+        prompt = [token for token in prompt if token is not None]
+    return prompt
+
+
+def language_tokens(settings: dict) -> list[int]:
+    """The ids of all languages: the likeliest one after the start token is the language heard."""
+    return [int(token) for token in settings.get("lang_to_id", {}).values()]
+
+
+def _start_token(settings, otherwise: int | None) -> int:
+    start = settings.get("decoder_start_token_id")
+    start = otherwise if start is None else start
+    if start is None:
+        raise ValueError("expected decoder_start_token_id in generation_config.json, got none")
+    return int(start)
+
+
+def _forced(settings) -> list[int | None]:
+    """forced_decoder_ids, [[position, token], ...] with positions 1, 2, ...; None: any token."""
+    forced = settings.get("forced_decoder_ids") or []
+    if forced and forced[0][0] != 1:
+        return []
+    if [position for position, _ in forced] != list(range(1, len(forced) + 1)):
+        raise ValueError(f"expected forced_decoder_ids for positions 1, 2, 3, ..., got {forced}")
+    return [token for _, token in forced]
+
+
+def _choose(settings, table_name: str, name: str, kind: str) -> int:
+    table = settings.get(table_name) or {}
+    if not table:
+        raise ValueError(f"this checkpoint has no {kind} to choose: leave out {name!r}")
+    if name not in table:
+        raise ValueError(f"{kind} {name!r} is not one of this checkpoint's: {sorted(table)}")
+    return int(table[name])
+
+
+def _language_token(language: str) -> str:
+    if not isinstance(language, str):
+        raise ValueError(f'expected a language such as "en", got {language!r}')
+    return language if language.startswith("<|") else f"<|{language.lower()}|>"
+
+
+def _wants_times(settings, timestamps: bool | None) -> bool:
+    wanted = settings.get("return_timestamps", False) if timestamps is None else timestamps
+    if wanted and settings.get("no_timestamps_token_id") is None:
+        raise ValueError(
+            "timestamps were asked for, but generation_config.json has no no_timestamps_token_id: "
+            "this checkpoint writes no times; pass timestamps=False"
+        )
+    return bool(wanted)
+
+
+def _all_but(tokens, shape):
+    """(batch, vocabulary) bool, False at these tokens."""
+    # ids beyond the vocabulary name nothing: published lists are used with smaller vocabularies
+    named = np.isin(np.arange(shape[-1]), np.asarray(tokens, dtype=np.int64))
+    return np.tile(~named, (shape[0], 1))

@@ -1,0 +1,218 @@
+"""check("03.4", fn): is it right, and if not, which mistake is it?
+
+A mistake is named only when the banked wrong implementation gives the learner's answer on all
+cases and no other banked mistake does.
+"""
+
+import sys
+from dataclasses import dataclass
+
+from speechlib.lessons import my_speechlib, progress
+from speechlib.lessons.boxes import Box, show
+from speechlib.lessons.comparing import difference, kind_of
+from speechlib.lessons.exercises import checks as checks_of
+from speechlib.lessons.exercises import exercise as exercise_of
+from speechlib.lessons.explaining import explain
+from speechlib.lessons.phrases import say
+from speechlib.lessons.running import agrees, describe, expected, learner_line, run, run_all
+from speechlib.lessons.showing import arguments, reading_order, show_case
+
+_SHAPES_FIRST = {"none": 0, "type": 1, "shape": 2, "dtype": 3, "nan": 4, "value": 5}
+
+
+@dataclass
+class CheckResult:
+    """Truthy when passed. status: passed, not_written, wrong, named, candidates, error, changed.
+
+    mistakes: names of the banked mistakes that give the same answer.
+    """
+
+    id: str
+    status: str
+    box: Box
+    mistakes: tuple = ()
+
+    def __bool__(self):
+        return self.status == "passed"
+
+    def __repr__(self):
+        return repr(self.box)
+
+    def _repr_html_(self):
+        return self.box._repr_html_()
+
+
+class NotPassed(AssertionError):
+    """Raised by a graded check that does not pass, so that its locked test cell fails."""
+
+    def _render_traceback_(self):
+        return [str(self)]  # one calm line instead of the library's own frames
+
+
+def check(id, fn=None, *, graded=False):
+    """Check a function (or class) against exercise id.
+
+    Returns a CheckResult, which a notebook shows as a box. graded=True is for the locked test
+    cells: it gives the points once the whole cell has passed, and raises NotPassed otherwise.
+    """
+    exercise, checks = exercise_of(id), checks_of(id)
+    result, source = examine(exercise, checks, fn), my_speechlib.source_of(fn)
+    passed = bool(result)
+    if result.status != "not_written":
+        progress.note(id, tried=True, passed=passed, source=source)
+    else:
+        progress.note(id)
+    if passed:
+        _save(exercise, fn, result.box)
+    if not graded:
+        return result
+    if not passed:
+        title = say(f"title.{result.status}")
+        raise NotPassed(say("check.no_points", id=id, title=title))
+    _when_the_cell_has_passed(lambda: _give_points(exercise))
+    return result
+
+
+def _give_points(exercise):
+    progress.note(exercise.id, graded=True)
+    show(Box(say("check.points_saved", id=exercise.id, points=exercise.points), "good"))
+
+
+def _when_the_cell_has_passed(act):
+    """Act when the whole cell went well, further tests below the check included."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython and ipython.get_ipython()
+    if not shell:
+        act()
+        return
+
+    def once(result):
+        shell.events.unregister("post_run_cell", once)
+        if result.success:
+            act()
+
+    shell.events.register("post_run_cell", once)
+
+
+def examine(exercise, checks, fn):
+    """The CheckResult of a function, without noting or saving anything."""
+    if not callable(fn):
+        box = _box(exercise, "wrong", "bad")
+        box.words(say("check.no_function", id=exercise.id, name=exercise.name, got=kind_of(fn)))
+        return CheckResult(exercise.id, "wrong", box)
+    outcomes, right = run_all(checks, fn), expected(checks)
+    if any(_not_written(outcome, fn) for outcome in outcomes):
+        box = _box(exercise, "not_written", "wait").words(say("check.not_written", id=exercise.id))
+        return CheckResult(exercise.id, "not_written", box)
+    good = [agrees(checks, outcome, value) for outcome, value in zip(outcomes, right, strict=True)]
+    if all(good):
+        box = _box(exercise, "passed", "good").words(say("check.passed", n=len(good)))
+        if exercise.passed:
+            box.words(exercise.passed)
+        return CheckResult(exercise.id, "passed", box)
+    names = candidates(checks, outcomes)
+    if names:
+        return _named(exercise, checks, names, len(outcomes))
+    return _unnamed(exercise, checks, fn, outcomes, right, good)
+
+
+def candidates(checks, outcomes):
+    """Names of the banked mistakes that give these outcomes on all cases."""
+    return [
+        name for name, wrong in checks.mistakes.items() if _same(checks, outcomes, wrong)
+    ]  # fmt: skip
+
+
+def _same(checks, outcomes, wrong):
+    if all(outcome.error is not None for outcome in outcomes):
+        return False  # an error on every case says nothing about which mistake it is
+    for case, mine in zip(checks.all_cases(), outcomes, strict=True):
+        other = run(checks, wrong, case)
+        if mine.error is not None or other.error is not None:
+            if type(mine.error) is not type(other.error):
+                return False
+        elif not agrees(checks, mine, other.value, other.changed):
+            return False
+    return True
+
+
+def _not_written(outcome, fn):
+    if not isinstance(outcome.error, NotImplementedError):
+        return False
+    line = learner_line(outcome.error, fn)
+    return line is None or "NotImplementedError" in line[1] or not line[1]
+
+
+def _box(exercise, status, tone):
+    return Box(f"{say(f'title.{status}')} · {exercise.id} {exercise.title}", tone)
+
+
+def _named(exercise, checks, names, n):
+    status = "named" if len(names) == 1 else "candidates"
+    box = _box(exercise, status, "bad").words(say(f"check.{status}", n=n))
+    texts = [exercise.mistakes.get(name, name) for name in names]
+    if status == "named":
+        box.words(texts[0])
+    else:
+        box.items(texts)
+    box.words(say("check.hint", id=exercise.id))
+    return CheckResult(exercise.id, status, box, tuple(names))
+
+
+def _unnamed(exercise, checks, fn, outcomes, right, good):
+    cases = checks.all_cases()
+    errors = [i for i, outcome in enumerate(outcomes) if outcome.error is not None]
+    if errors:
+        i = min(errors, key=lambda i: reading_order(cases[i]))
+        return _error(exercise, checks, fn, cases[i], outcomes[i])
+    found = {
+        i: difference(outcomes[i].value, right[i], checks.rtol, checks.atol, checks.axes)
+        for i in range(len(cases))
+        if not good[i]
+    }
+    wrong = [i for i in found if found[i] is not None]
+    changed = [i for i in found if outcomes[i].changed]
+    if changed:
+        box = _box(exercise, "changed", "bad").words(say("check.changed"))
+        box.words(say("check.changed_wrong" if wrong else "check.changed_right"))
+        show_case(box, checks, min((cases[i] for i in changed), key=reading_order))
+        return CheckResult(exercise.id, "changed", box)
+    first = min(_SHAPES_FIRST[found[i].kind] for i in wrong)  # shapes before values
+    wrong = [i for i in wrong if _SHAPES_FIRST[found[i].kind] == first]
+    i = min(wrong, key=lambda i: reading_order(cases[i]))
+    box = _box(exercise, "wrong", "bad")
+    box.words(say("check.wrong", failed=good.count(False), n=len(good)))
+    show_case(box, checks, cases[i], outcomes[i], right[i])
+    box.words(f"{say('check.first')}: {found[i].text}")
+    box.words(say("check.hint", id=exercise.id))
+    return CheckResult(exercise.id, "wrong", box)
+
+
+def _error(exercise, checks, fn, case, outcome):
+    box = _box(exercise, "error", "bad")
+    line = learner_line(outcome.error, fn)
+    if isinstance(outcome.error, RecursionError):
+        box.words(say("check.recursion"))
+    elif line is None:
+        signature = ", ".join(label for label, _ in arguments(checks, case))
+        box.words(say("check.error_call", signature=signature, error=describe(outcome.error)))
+    else:
+        box.words(say("check.error_at", error=describe(outcome.error), line=line[0]))
+    if line is not None:
+        box.codes((say("check.line", line=line[0]), line[1]))
+        if explained := explain(outcome.error):
+            box.words(explained)
+    show_case(box, checks, case, printed=outcome.printed)
+    box.words(say("check.hint", id=exercise.id))
+    return CheckResult(exercise.id, "error", box)
+
+
+def _save(exercise, fn, box):
+    saved = my_speechlib.save(exercise, fn)
+    if saved.file:
+        key = "check.saved" if exercise.target else "check.saved_part"
+        box.words(say(key, file=saved.file, id=exercise.id))
+    elif saved.why == "library":
+        box.words(say("check.library"))
+    elif saved.why:
+        box.words(say("check.not_saved", why=saved.why))

@@ -1,0 +1,1 @@
+"""How the bundled checkpoints are made: `python -m speechlib train NAME`. One file a checkpoint."""

@@ -1,0 +1,276 @@
+"""whisper-digits: a Whisper of 1.4 million parameters that writes down spoken English digits.
+
+input -> output: clips (bundled corpus, a synthesised library, recordings of people) -> a
+checkpoint folder.
+Special: the audio window is 6 s instead of 30 s and the vocabulary has fifteen tokens; all else is
+Whisper. Training examples are mixed on the fly (`corpus/mixing.py`).
+
+Notebook: 00_start_here, 09_whisper
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from speechlib import audio, corpus, metrics, tokenizers, training
+from speechlib.configs import BlockConfig, SpecAugmentConfig, WhisperConfig
+from speechlib.corpus.mixing import Mix, Mixer, clip_of
+from speechlib.tokenizers import DIGIT_WORDS, word_tokenizer
+from speechlib.torch_models.generation import generate
+from speechlib.torch_models.loading import write_folder
+from speechlib.torch_models.whisper import Whisper
+
+NAME = "whisper-digits"
+SECONDS = 6  # one window
+MAX_TOKENS = 14  # digits in one window, and the end token
+PROMPT = (1, 2, 3, 4)  # start, English, transcribe, no timestamps
+FIRST_WORD = 5  # the token of "zero"
+NATURAL = ("flite", "festival")  # synthesisers that join recorded speech: nearer to people
+NATURAL_WEIGHT = 4
+
+
+def config() -> WhisperConfig:
+    """Four encoder and two decoder blocks of width 128 with four heads."""
+    block = {
+        "width": 128,
+        "heads": 4,
+        "feed_forward": 512,
+        "dropout": 0.1,
+        "key_bias": False,
+        "attention": "eager",  # short windows: faster to train than the fused kernel
+    }
+    return WhisperConfig(
+        encoder=BlockConfig(**block),
+        decoder=BlockConfig(**block, cross_attention=True),
+        encoder_layers=4,
+        decoder_layers=2,
+        vocabulary=15,
+        frames=SECONDS * 50,
+        slots=32,
+        # 1 / sqrt(width). The published 0.02 suits widths from 384 on: here the sound would enter
+        # the encoder twenty times weaker than the sinusoids, and learning starts late.
+        init_std=0.088,
+        pad=0,
+        start=1,
+        end=0,
+        spec_augment=SpecAugmentConfig(
+            time_probability=0.03, time_length=8, feature_probability=0.1, feature_length=8
+        ),
+    )
+
+
+# ------------------------------------------------------------------------------- what to train on
+
+
+def library_clips(folder, split):
+    """Clips of a library made by `python -m speechlib.corpus.synthesise`."""
+    groups = {"digit": "synthetic", "string": "string", "other": "other"}
+    for path in sorted((Path(folder) / split).glob("*.npz")):
+        with np.load(path) as file:
+            samples, starts = file["samples"], file["starts"]
+            spoken = json.loads(str(file["words"]))
+            for n, (text, kind) in enumerate(zip(file["texts"], file["kinds"], strict=True)):
+                wave = samples[starts[n] : starts[n + 1]].astype(np.float32) / 32768
+                words = str(text).split()
+                times = [(start_s, end_s) for _, start_s, end_s in spoken[n]] if words else None
+                yield clip_of(wave, words, groups[str(kind)], path.stem, times)
+
+
+def corpus_clips(split):
+    """The bundled strings, and every word of them cut out as a clip of its own."""
+    for spoken in corpus.digits(split, kind=None):
+        wave = spoken.wave()
+        group = "string" if spoken.text else "other"
+        times = [(start_s, end_s) for _, start_s, end_s in spoken.words]
+        yield clip_of(wave, spoken.text.split(), group, spoken.voice, times)
+        for word, start_s, end_s in spoken.words:
+            piece = wave[int(start_s * audio.SAMPLE_RATE) : int(end_s * audio.SAMPLE_RATE)]
+            yield clip_of(piece, [word], "synthetic", spoken.voice)
+
+
+def real_clips(folder, leave_out=(), only=(), indices=range(5, 50)):
+    """Recordings named `{digit}_{speaker}_{index}.wav`, as in the Free Spoken Digit Dataset,
+    whose own test part is index 0 to 4."""
+    paths = sorted(Path(folder).glob("*_*_*.wav"))
+    if not paths:
+        raise ValueError(f"{folder} has no files named digit_speaker_index.wav")
+    for path in paths:
+        digit, speaker, index = path.stem.split("_")
+        if speaker in leave_out or (only and speaker not in only) or int(index) not in indices:
+            continue
+        yield clip_of(audio.load(path), [DIGIT_WORDS[int(digit)]], "real", speaker)
+
+
+# -------------------------------------------------------------------------------------- measuring
+
+
+def strings_of(clips, count, seed, longest=4):
+    """Test strings: 1 to `longest` clips of one voice with gaps of 0.1 to 0.5 s, mixed plainly.
+
+    -> list of (log-mel, words). No augmentation: what a microphone would give."""
+    rng = np.random.default_rng(seed)
+    voices = {}
+    for clip in clips:
+        if len(clip.words) == 1:
+            voices.setdefault(clip.voice, []).append(clip)
+    names, filters, strings = sorted(voices), audio.mel_filters(80), []
+    for number in range(count):
+        mine = voices[names[number % len(names)]]
+        power = np.zeros((80, SECONDS * 100), dtype=np.float32)
+        place, words = int(rng.integers(5, 40)), []
+        for _ in range(number % longest + 1):
+            clip = mine[rng.integers(len(mine))]
+            sound = filters @ clip.power.astype(np.float32) ** 4
+            if place + sound.shape[1] > power.shape[1]:
+                break
+            power[:, place : place + sound.shape[1]] += sound
+            words += clip.words
+            place += sound.shape[1] + int(rng.integers(10, 50))
+        strings.append((audio.log_scaled(power).astype(np.float32), tuple(words)))
+    return strings
+
+
+def word_error_rate(model, strings, batch=50):
+    """WER of greedy search over (log-mel, words) pairs."""
+    wanted, written = [], []
+    for first in range(0, len(strings), batch):
+        part = strings[first : first + batch]
+        mel = torch.from_numpy(np.stack([mel for mel, _ in part]))
+        tokens = generate(model, mel, max_tokens=MAX_TOKENS, prompt=PROMPT, rules=[]).tokens
+        wanted += [" ".join(words) for _, words in part]
+        for row in tokens.tolist():
+            words = [DIGIT_WORDS[token - FIRST_WORD] for token in row if token >= FIRST_WORD]
+            written.append(" ".join(words))
+    return metrics.wer(wanted, written)
+
+
+# --------------------------------------------------------------------------------------- the run
+
+
+class WithReader(nn.Module):
+    """Whisper and, only while it learns, a second reader of the encoder.
+
+    The extra linear layer names what is being said in every frame, which a mixed example knows.
+    The encoder then learns to hear within a few hundred steps, and the decoder finds each word
+    where it is. The layer is not kept.
+    """
+
+    def __init__(self, whisper, share=0.5):
+        super().__init__()
+        self.whisper = whisper
+        self.share = share
+        self.reader = nn.Linear(whisper.config.width, len(DIGIT_WORDS) + 1)
+
+    def loss(self, mel, labels, said):
+        """As `Whisper.loss`, plus `share` of the reader's; said (batch, frames): 0 nothing, else
+        1 + the digit."""
+        c = self.whisper.config
+        memory = self.whisper.encode(mel)
+        tokens = tokenizers.shift_tokens_right(labels, c.pad, c.start)
+        logits = self.whisper.decode(tokens, memory)
+        written = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+        heard = F.cross_entropy(self.reader(memory).flatten(0, 1), said.flatten())
+        return written + self.share * heard
+
+
+def batches(clips, batch, seed, gentle_from):
+    """-> function step -> (mel (batch, mel bins, mel frames), labels (batch, tokens), what is said
+    in each encoder frame (batch, frames)). From step `gentle_from` on, while the rate decays, rooms
+    and noise are nearer to what a microphone at home gives."""
+    harsh = Mixer(clips, seed=seed)
+    gentle = Mixer(clips, Mix(rooms=0.2, clean=0.35, least_snr_db=8.0), seed=seed)
+
+    def batch_at(step):
+        mixer = harsh if step < gentle_from else gentle
+        examples = [mixer.example(step * batch + n) for n in range(batch)]
+        rows = [[*PROMPT[1:], *(FIRST_WORD + DIGIT_WORDS.index(word) for word, _, _ in words), 0]
+                for _, words in examples]  # fmt: skip
+        longest = max(map(len, rows))
+        labels = torch.tensor([row + [-100] * (longest - len(row)) for row in rows])
+        said = torch.zeros(batch, SECONDS * 50, dtype=torch.long)
+        for row, (_, words) in enumerate(examples):
+            for word, first, end in words:
+                said[row, first // 2 : end // 2] = 1 + DIGIT_WORDS.index(word)
+        return torch.from_numpy(np.stack([mel for mel, _ in examples])), labels, said
+
+    return batch_at
+
+
+def run(args) -> int:
+    """`python -m speechlib train whisper-digits`: trains, measures, writes the checkpoint."""
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    clips = list(corpus_clips("train"))
+    clips += list(library_clips(args.library, "train")) if args.library else []
+    clips += list(real_clips(args.real, leave_out=args.leave_out)) if args.real else []
+    clips = _weighted(clips)
+    watch = {"valid": list(library_clips(args.library, "valid")) if args.library else
+             list(corpus_clips("valid"))}  # fmt: skip
+    if args.real:
+        known = real_clips(args.real, leave_out=args.leave_out, indices=range(5))
+        watch["known"] = list(known)
+        if args.leave_out:
+            watch["unseen"] = list(real_clips(args.real, only=args.leave_out, indices=range(50)))
+    sets = {name: strings_of(found, args.watch, seed=7) for name, found in watch.items()}
+    sets["spoken"] = [
+        (u.mel(pad_to_seconds=SECONDS), tuple(u.text.split())) for u in corpus.digits("valid")
+    ]
+    print(f"{len(clips)} clips to train on; watching " + ", ".join(sets))
+    model = WithReader(Whisper(config()))
+    plan = training.Plan(steps=args.steps, seed=args.seed, rate=args.rate, decay=args.decay)
+    training.train(
+        model,
+        batches(clips, args.batch, args.seed, args.steps * (1 - args.decay)),
+        plan,
+        args.out,
+        evaluate=lambda m: {k: word_error_rate(m.whisper, strings) for k, strings in sets.items()},
+    )
+    write_checkpoint(model.whisper, Path(args.out) / NAME)
+    return 0
+
+
+def _weighted(clips):
+    """Voices of recorded speech count several times: each copy is a voice of its own."""
+    extra = [
+        replace(clip, voice=f"{clip.voice}+{copy}")
+        for clip in clips
+        if clip.voice.startswith(NATURAL) and clip.group in ("synthetic", "string")
+        for copy in range(1, NATURAL_WEIGHT)
+    ]
+    return clips + extra
+
+
+def write_checkpoint(model, folder):
+    """The folder in Hugging Face's format: weights (float16), configs and tokenizer."""
+    folder = Path(folder)
+    write_folder(model, folder, dtype="float16")
+    word_tokenizer(folder=folder)
+    files = {
+        "generation_config.json": {
+            "decoder_start_token_id": PROMPT[0],
+            "forced_decoder_ids": [[place, token] for place, token in enumerate(PROMPT) if place],
+            "eos_token_id": 0,
+            "pad_token_id": 0,
+            "bos_token_id": 0,
+            "suppress_tokens": list(PROMPT),
+            "max_length": 32,
+        },
+        "preprocessor_config.json": {
+            "feature_extractor_type": "WhisperFeatureExtractor",
+            "feature_size": 80,
+            "sampling_rate": audio.SAMPLE_RATE,
+            "hop_length": audio.HOP,
+            "n_fft": audio.WINDOW,
+            "chunk_length": SECONDS,
+            "n_samples": SECONDS * audio.SAMPLE_RATE,
+            "nb_max_frames": SECONDS * 100,
+            "padding_value": 0.0,
+        },
+    }
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,119 @@
+"""Multi-head attention (Vaswani et al. 2017, section 3.2), used by every model of the package.
+
+input -> output: x (batch, query, width), keys and values (batch, head, key, head width)
+-> (batch, query, width).
+Special: keys and values are made by `keys_values(source)` and handed in. So attention knows
+neither caches nor cross-attention: the caller decides what to look at and what to reuse.
+
+Notebook: 06_attention, 07_attention_variants
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from speechlib.trace import is_traced, record
+
+
+def split_heads(x, heads):
+    """(batch, frames, width) -> (batch, head, frames, head width)."""
+    batch, frames, width = x.shape
+    if width % heads:
+        raise ValueError(f"width {width} is not a multiple of heads {heads}")
+    return x.view(batch, frames, heads, width // heads).transpose(1, 2)
+
+
+def merge_heads(x):
+    """(batch, head, frames, head width) -> (batch, frames, width): the inverse of `split_heads`."""
+    batch, heads, frames, head_width = x.shape
+    return x.transpose(1, 2).reshape(batch, frames, heads * head_width)
+
+
+def attention_weights(query, key, mask=None, bias=None):
+    """How much every query looks at every key; each row sums to 1.
+
+    query: (batch, head, query, head width), already divided by sqrt(head width).
+    key: (batch, head, key, head width).
+    mask: boolean, True = may look, broadcast to (batch, head, query, key).
+    bias: added to the scores before the mask, same shape.
+    Returns (batch, head, query, key). A row that may look nowhere is uniform and finite: the
+    hidden scores are the smallest finite number, not minus infinity.
+    """
+    scores = query @ key.transpose(-1, -2)
+    if bias is not None:
+        scores = scores + bias
+    if mask is not None:
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    return scores.softmax(dim=-1)
+
+
+def eager(query, key, value, mask=None, bias=None, dropout=0.0, observe=None):
+    """Attention step by step. `observe` may look at the weights and change them."""
+    weights = attention_weights(query, key, mask, bias)
+    if observe is not None:
+        weights = observe(weights)
+    return F.dropout(weights, dropout) @ value
+
+
+def sdpa(query, key, value, mask=None, bias=None, dropout=0.0, observe=None):
+    """The same through PyTorch's fused kernel, which never holds all weights at once (so there
+    is nothing to observe). The mask becomes a finite number to add: a boolean one gives NaN or 0,
+    as the version of PyTorch has it, in a row that may look nowhere."""
+    added = bias
+    if mask is not None:
+        hidden = torch.finfo(query.dtype).min
+        added = torch.zeros_like(mask, dtype=query.dtype) if bias is None else bias
+        added = added.masked_fill(~mask, hidden)
+    return F.scaled_dot_product_attention(
+        query, key, value, attn_mask=added, dropout_p=dropout, scale=1.0
+    )
+
+
+BACKENDS = {"eager": eager, "sdpa": sdpa}
+
+
+class MultiHeadAttention(nn.Module):
+    """Queries from x; keys and values from wherever `keys_values` was given its source."""
+
+    def __init__(self, width, heads, dropout=0.0, key_bias=True, backend="sdpa"):
+        super().__init__()
+        if backend not in BACKENDS:
+            raise ValueError(f"attention must be one of {', '.join(BACKENDS)}, got {backend!r}")
+        if width % heads:
+            raise ValueError(f"width {width} is not a multiple of heads {heads}")
+        self.heads = heads
+        self.dropout = dropout
+        self.backend = backend
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width, bias=key_bias)
+        self.value = nn.Linear(width, width)
+        self.output = nn.Linear(width, width)
+
+    def keys_values(self, source):
+        """source (batch, key, width) -> keys and values, each (batch, head, key, head width)."""
+        return split_heads(self.key(source), self.heads), split_heads(
+            self.value(source), self.heads
+        )
+
+    def forward(self, x, keys_values, mask=None, bias=None):
+        """x (batch, query, width) -> (batch, query, width). mask: True = may look."""
+        key, value = keys_values
+        # The query is scaled, not the scores: the same in exact arithmetic, and in float32 the
+        # published models round here.
+        query = split_heads(self.query(x) * key.shape[-1] ** -0.5, self.heads)
+        # Only the step-by-step path holds the weights, so a watched layer takes it.
+        traced = is_traced(self, "weights")
+        attend = BACKENDS["eager" if traced else self.backend]
+        mixed = attend(
+            query,
+            key,
+            value,
+            mask,
+            bias,
+            self.dropout if self.training else 0.0,
+            observe=self._observe if traced else None,
+        )
+        return self.output(merge_heads(mixed))
+
+    def _observe(self, weights):
+        return record(self, "weights", weights)

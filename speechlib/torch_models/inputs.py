@@ -1,0 +1,75 @@
+"""What comes into a model, checked: lists and NumPy arrays become tensors on its device.
+
+input -> output: anything like an array -> a tensor of the right kind and shape.
+Special: everything else is a ValueError that says what was expected and what came, before a
+matrix product deep inside complains about it, or gives a wrong answer without complaint.
+"""
+
+import numpy as np
+import torch
+
+
+def as_tensor(values, expected):
+    """Tensors stay as they are; `expected`: for the message, "tokens (batch, tokens)"."""
+    if isinstance(values, torch.Tensor):
+        return values
+    try:
+        return torch.as_tensor(np.asarray(values))
+    except (TypeError, ValueError, RuntimeError) as error:
+        what = "rows of unequal length" if isinstance(values, list) else type(values).__name__
+        raise ValueError(f"expected {expected}, got {what}") from error
+
+
+def numbers(values, expected, like):
+    """Real numbers -> a tensor with the number type and the device of `like`."""
+    values = as_tensor(values, expected)
+    if not values.is_floating_point():
+        raise ValueError(f"expected {expected} as floating-point numbers, got {values.dtype}")
+    return values.to(like.device, like.dtype)
+
+
+def tokens(values, vocabulary, device, ignored=None):
+    """Token ids -> (batch, tokens) int64. `ignored`: a further number that may stand for a token
+    (-100 in labels). Raises ValueError for another shape, another kind, or an unknown id."""
+    name = "tokens" if ignored is None else "labels"
+    values = as_tensor(values, f"{name} (batch, tokens)")
+    if values.dim() != 2:
+        raise ValueError(f"expected {name} of shape (batch, tokens), got {tuple(values.shape)}")
+    if values.is_floating_point() or values.is_complex() or values.dtype == torch.bool:
+        raise ValueError(f"expected {name} as whole numbers, got {values.dtype}")
+    values = values.to(device, torch.long)
+    real = values if ignored is None else values[values != ignored]
+    if real.numel() and not (0 <= real.min() and real.max() < vocabulary):
+        raise ValueError(
+            f"{name} must lie in 0 to {vocabulary - 1}, got {int(real.min())} to {int(real.max())}"
+        )
+    return values
+
+
+def token_mask(values, batch, count, device):
+    """True (or 1) = real token -> (batch, tokens so far) bool.
+
+    A bias of 0 and -inf is refused: read as a mask it would hide just what is meant to be seen.
+    """
+    values = as_tensor(values, "a token mask (batch, tokens)")
+    if tuple(values.shape) != (batch, count):
+        raise ValueError(
+            f"expected a token mask of shape (batch, tokens) = ({batch}, {count}), past tokens "
+            f"included, got {tuple(values.shape)}"
+        )
+    if values.is_floating_point() or not ((values == 0) | (values == 1)).all():
+        raise ValueError(
+            f"expected a token mask of True = real token, or 1 and 0, got {values.dtype}"
+        )
+    return values.to(device, torch.bool)
+
+
+def memory(values, batch, width, like):
+    """The encoder's output -> (batch, frames, width), in the number type of `like`."""
+    values = numbers(values, "memory (batch, frames, width)", like)
+    if values.dim() != 3 or len(values) != batch or values.shape[2] != width:
+        raise ValueError(
+            f"expected memory of shape (batch, frames, width) = ({batch}, frames, {width}), got "
+            f"{tuple(values.shape)}; model.encode makes it"
+        )
+    return values

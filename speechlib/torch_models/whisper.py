@@ -1,0 +1,219 @@
+"""Whisper (Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision").
+
+input -> output: log-mel (batch, mel bins, mel frames) and tokens (batch, tokens)
+-> logits (batch, tokens, vocabulary).
+Special: two convolutions halve the frames; sinusoids in the encoder, a learned table in the
+decoder; pre-norm blocks; keys without bias; the output layer is the token table itself.
+
+Notebook: 09_whisper
+"""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from speechlib import attention_masks, position_embeddings, spec_augment, tokenizers
+from speechlib.torch_models import inputs
+from speechlib.torch_models.kv_cache import DecoderCache, KVCache
+from speechlib.torch_models.transformer import Block, is_dropped
+
+
+class AudioEncoder(nn.Module):
+    """Log-mel -> memory: what the decoder looks at."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.conv1 = nn.Conv1d(config.mel_bins, width, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv1d(width, width, kernel_size=3, stride=2, padding=1)
+        self.positions = nn.Embedding(config.frames, width).requires_grad_(False)  # sinusoids
+        self.dropout = nn.Dropout(config.encoder.dropout)
+        self.blocks = nn.ModuleList(Block(config.encoder) for _ in range(config.encoder_layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, mel):
+        """(batch, mel bins, mel frames) -> (batch, frames, width); frames = mel frames / 2."""
+        mel = self.checked(mel)
+        x = F.gelu(self.conv1(mel))
+        x = F.gelu(self.conv2(x)).transpose(1, 2)  # (batch, frames, width)
+        x = self.dropout(x + self.positions.weight)
+        for block in self.blocks:
+            if is_dropped(self, self.config.encoder_layer_drop):
+                continue
+            x = _finite(block(x))
+        return self.norm(x)
+
+    def checked(self, mel):
+        """A mel of the window's shape, (batch, mel bins, mel frames), in the model's number type;
+        ValueError for any other."""
+        bins, frames = self.config.mel_bins, self.config.mel_frames
+        mel = inputs.numbers(mel, "mel (batch, mel bins, mel frames)", self.conv1.weight)
+        if mel.dim() != 3 or tuple(mel.shape[1:]) != (bins, frames):
+            raise ValueError(
+                f"expected mel of shape (batch, {bins} mel bins, {frames} mel frames), got "
+                f"{tuple(mel.shape)}; speechlib.audio.log_mel(wave, mel_bins={bins}, "
+                f"pad_to_seconds={frames / 100:g})[None] makes it"
+            )
+        return mel
+
+
+class TextDecoder(nn.Module):
+    """Tokens so far + memory -> logits of the next token, at every place."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.token_embedding = nn.Embedding(config.vocabulary, config.width, config.pad)
+        self.positions = nn.Embedding(config.slots, config.width)
+        self.dropout = nn.Dropout(config.decoder.dropout)
+        self.blocks = nn.ModuleList(Block(config.decoder) for _ in range(config.decoder_layers))
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(self, tokens, memory=None, token_mask=None, cache=None):
+        """tokens (batch, tokens), memory (batch, frames, width) -> (batch, tokens, vocabulary).
+
+        token_mask: (batch, tokens so far) True = real token. cache: from `new_cache(memory)`; then
+        `tokens` are only the new ones and `memory` is not needed again.
+        """
+        past = 0 if cache is None else cache.length
+        table = self.token_embedding.weight
+        tokens = inputs.tokens(tokens, self.config.vocabulary, table.device)
+        self._fits(past + tokens.shape[1])
+        place = torch.arange(past, past + tokens.shape[1], device=tokens.device)
+        everything = torch.arange(past + tokens.shape[1], device=tokens.device)
+        mask = attention_masks.causal_mask(place, everything)
+        if token_mask is not None:
+            real = inputs.token_mask(token_mask, len(tokens), len(everything), tokens.device)
+            mask = attention_masks.combine(mask, real)
+        if memory is not None:
+            memory = inputs.memory(memory, len(tokens), self.config.width, table)
+        memories = self.memories(memory) if cache is None else cache.memory
+        x = self.dropout(self.token_embedding(tokens) + self.positions(place))
+        for layer, block in enumerate(self.blocks):
+            if cache is None and is_dropped(self, self.config.decoder_layer_drop):
+                continue  # with a cache never: a dropped block would miss the past later on
+            own = None if cache is None else cache.layers[layer]
+            x = block(x, mask, memory=memories[layer], cache=own)
+        return self.norm(x) @ table.T
+
+    def _fits(self, count):
+        if count > self.config.slots:
+            raise ValueError(
+                f"the text may have {self.config.slots} tokens at most, got {count}; "
+                "cut the audio into shorter windows or ask for fewer tokens"
+            )
+
+    def new_cache(self, memory, slots=None):
+        """Reserves the buffers and makes the keys and values of memory, once.
+
+        memory (batch, frames, width); slots: tokens to make room for, None: all that the position
+        table has.
+        """
+        c = self.config
+        if memory is None:
+            raise ValueError("expected a memory (batch, frames, width), got None; see model.encode")
+        memory = inputs.memory(memory, len(memory), c.width, self.token_embedding.weight)
+        head_width = c.width // c.decoder.heads
+        size = (len(memory), c.decoder.heads, c.slots if slots is None else slots, head_width)
+        layers = [KVCache(*size, memory.dtype, memory.device) for _ in self.blocks]
+        return DecoderCache(layers, self.memories(memory))
+
+    def memories(self, memory):
+        """(batch, frames, width) -> the keys and values that each block looks at: a list of
+        pairs, one a block, each (batch, head, frames, head width); Nones without a memory."""
+        if memory is None:
+            return [None] * len(self.blocks)
+        return [block.cross_attention.keys_values(memory) for block in self.blocks]
+
+
+class Whisper(nn.Module):
+    """The whole model: encoder, decoder, and the loss to train it."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.encoder = AudioEncoder(config)
+        self.decoder = TextDecoder(config)
+        initialise(self)
+
+    def forward(self, mel, tokens, token_mask=None):
+        """mel (batch, mel bins, mel frames), tokens (batch, tokens) -> (batch, tokens, vocabulary).
+
+        token_mask: (batch, tokens), True = real token. Tensors, NumPy arrays or lists; the mel
+        takes the model's number type. Raises ValueError for other shapes and unknown tokens.
+        """
+        memory = self.encode(mel)
+        tokens = inputs.tokens(tokens, self.config.vocabulary, memory.device)
+        if len(memory) != len(tokens):
+            raise ValueError(
+                f"mel and tokens must have the same batch, got {len(memory)} and {len(tokens)}"
+            )
+        return self.decoder(tokens, memory, token_mask)
+
+    def encode(self, mel):
+        """(batch, mel bins, mel frames) -> memory (batch, frames, width)."""
+        if self.training and self.config.spec_augment is not None:
+            mel = hide_spans(self.encoder.checked(mel), self.config.spec_augment)
+        return self.encoder(mel)
+
+    def decode(self, tokens, memory=None, cache=None, token_mask=None):
+        """Tokens and memory, or new tokens and a cache -> logits (batch, tokens, vocabulary)."""
+        return self.decoder(tokens, memory, token_mask, cache)
+
+    def new_cache(self, memory, slots=None):
+        """A cache for step-by-step decoding of this memory (batch, frames, width)."""
+        return self.decoder.new_cache(memory, slots)
+
+    def loss(self, mel, labels):
+        """Mean cross-entropy of the labels (batch, tokens); -100 is not counted. The decoder
+        reads the labels shifted right by one: it never sees the token it must say."""
+        c = self.config
+        labels = inputs.tokens(labels, c.vocabulary, self.encoder.conv1.weight.device, ignored=-100)
+        tokens = tokenizers.shift_tokens_right(labels, c.pad, c.start)
+        return F.cross_entropy(self(mel, tokens).flatten(0, 1), labels.flatten())
+
+
+def _finite(x):
+    """float16 overflows in large encoders; the published model cuts infinities off there."""
+    if x.dtype == torch.float16 and not torch.isfinite(x).all():
+        limit = torch.finfo(x.dtype).max - 1000
+        return x.clamp(-limit, limit)
+    return x
+
+
+def hide_spans(mel, config):
+    """SpecAugment (Park et al. 2019) on mel (batch, mel bins, mel frames): hidden spans are 0."""
+    batch, mel_bins, mel_frames = mel.shape
+    # One draw from torch seeds the spans, so torch.manual_seed alone repeats a training run.
+    rng = np.random.default_rng(torch.randint(2**31, ()).item())
+    hidden = torch.zeros_like(mel, dtype=torch.bool)
+    for size, probability, length, min_spans, axis in (
+        (mel_frames, config.time_probability, config.time_length, config.time_min_spans, 1),
+        (mel_bins, config.feature_probability, config.feature_length, config.feature_min_spans, 2),
+    ):
+        if probability > 0:
+            spans = spec_augment.span_mask(
+                (batch, size), probability, length, min_spans=min_spans, rng=rng
+            )
+            hidden |= torch.from_numpy(spans).to(mel.device).unsqueeze(axis)
+    return mel.masked_fill(hidden, 0.0)
+
+
+@torch.no_grad()
+def initialise(model):
+    """Fresh weights as published: normal with `init_std`, biases 0, sinusoids in the encoder."""
+    std = model.config.init_std
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv1d):
+            module.weight.normal_(0.0, std)
+            if module.bias is not None:
+                module.bias.zero_()
+        elif isinstance(module, nn.Embedding):
+            module.weight.normal_(0.0, std)
+            if module.padding_idx is not None:
+                module.weight[module.padding_idx].zero_()
+    encoder = model.encoder
+    table = position_embeddings.sinusoidal_embeddings(*encoder.positions.weight.shape)
+    encoder.positions.weight.copy_(torch.from_numpy(np.asarray(table, dtype=np.float32)))

@@ -1,0 +1,332 @@
+"""The toy corpus: what is shipped, whether its times are true, whether it is made again alike."""
+
+import argparse
+import hashlib
+import io
+import json
+from random import Random
+
+import numpy as np
+import pytest
+
+from speechlib import audio, corpus, paths
+from speechlib.corpus import build, espeak, synthesise, synthesisers, voices
+from speechlib.corpus.speech import Speech, ogg_bytes, resample, tidy, widen_gaps
+from speechlib.corpus.voices import DIGITS
+
+FOLDER = paths.data_folder() / "digits"
+TOY = build.toy_voices()
+
+
+def lacking():
+    try:
+        synthesisers.require(list(TOY.values()))
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+needs_synthesisers = pytest.mark.skipif(bool(lacking()), reason=lacking())
+
+
+@pytest.fixture(scope="module")
+def everything():
+    return corpus.digits(kind=None)
+
+
+# -- what is shipped -----------------------------------------------------------------------------
+
+
+def wrong_files(folder):
+    """Names whose checksum differs, that are missing, or that nobody listed."""
+    listed = dict(reversed(row.split()) for row in (folder / "SHA256SUMS").read_text().splitlines())
+    found = {file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+             for file in folder.glob("*/*")}
+    return sorted(name for name in listed.keys() | found.keys()
+                  if listed.get(name) != found.get(name))
+
+
+def test_every_file_is_as_it_was_made(everything):
+    assert wrong_files(FOLDER) == []
+    assert len(everything) == len(list(FOLDER.glob("*/*.ogg")))
+    assert all(utterance.path.is_file() for utterance in everything)
+
+
+def test_a_changed_or_foreign_file_is_noticed(tmp_path):
+    (tmp_path / "train").mkdir()
+    for name, content in (("a", b"one"), ("b", b"two"), ("c", b"three")):
+        (tmp_path / "train" / name).write_bytes(content)
+    sums = [f"{hashlib.sha256(content).hexdigest()}  train/{name}\n"
+            for name, content in (("a", b"one"), ("b", b"too"), ("d", b"four"))]
+    (tmp_path / "SHA256SUMS").write_text("".join(sums))
+    assert wrong_files(tmp_path) == ["train/b", "train/c", "train/d"]
+
+
+def test_size_and_variety():
+    people = corpus.speakers()
+    assert sum(file.stat().st_size for file in FOLDER.rglob("*")) <= 6_000_000
+    assert len(people) >= 24
+    assert {voice["synthesiser"] for voice in people.values()} == {"espeak-ng", "flite"}
+    for sex in ("female", "male"):
+        assert sum(voice["sex"] == sex for voice in people.values()) >= 10
+    assert len({voice["accent"] for voice in people.values()}) >= 12
+
+
+def test_no_voice_and_no_timbre_is_in_two_splits(everything):
+    people = corpus.speakers()
+    splits = {}
+    for utterance in everything:
+        if utterance.voice:
+            assert people[utterance.voice]["split"] == utterance.split
+            assert utterance.path.parent.name == utterance.split
+            splits.setdefault(people[utterance.voice]["timbre"], set()).add(utterance.split)
+    assert all(len(found) == 1 for found in splits.values())
+    assert {split for found in splits.values() for split in found} == {"train", "valid", "test"}
+
+
+def test_each_split_has_each_digit_and_each_length():
+    for split in ("train", "valid", "test"):
+        texts = [utterance.text.split() for utterance in corpus.digits(split)]
+        assert {word for text in texts for word in text} == set(DIGITS)
+        assert {len(text) for text in texts} == {1, 2, 3, 4}
+
+
+def test_words_and_phones_are_in_order_and_inside(everything):
+    for utterance in everything:
+        assert [word for word, _, _ in utterance.words] == utterance.text.split()
+        for spans in (utterance.words, utterance.phones):
+            times = [time for _, start, end in spans for time in (start, end)]
+            assert times == sorted(times)
+            assert not times or 0 <= times[0] and times[-1] <= utterance.duration_s
+        for _, start, end in utterance.words:
+            inside = [span for span in utterance.phones if start <= span[1] and span[2] <= end]
+            assert inside and (inside[0][1], inside[-1][2]) == (start, end)
+
+
+def test_the_sound_is_sound(everything):
+    for utterance in everything:
+        wave = utterance.wave()
+        assert wave.dtype == np.float32 and wave.ndim == 1
+        assert len(wave) / audio.SAMPLE_RATE == pytest.approx(utterance.duration_s, abs=0.001)
+        assert len(wave) / audio.SAMPLE_RATE <= build.LONGEST_S
+        peak = np.abs(wave).max()
+        assert peak < 1  # nothing is clipped
+        assert peak > 0.2 or utterance.kind in ("silence", "noise")
+    assert everything[0].mel().shape == (80, 600)
+
+
+def card_row(split, utterances):
+    """How the data card begins its row on a split."""
+    digits = sum(utterance.kind == "digits" for utterance in utterances)
+    others = len(utterances) - digits
+    count = f"{digits} digits + {others} others" if others else str(digits)
+    people = corpus.speakers()
+    said_by = {utterance.voice for utterance in utterances if utterance.voice}
+    sexes = [people[voice]["sex"] for voice in said_by]
+    seconds = round(sum(utterance.duration_s for utterance in utterances))
+    return (f"| {split} | {count} | {len(said_by)} | {sexes.count('female')}, "
+            f"{sexes.count('male')} | {seconds} |")
+
+
+def test_the_data_card_has_the_figures(everything):
+    card = (FOLDER.parent / "README.md").read_text("utf-8")
+    for split in ("train", "valid", "test"):
+        part = [utterance for utterance in everything if utterance.split == split]
+        assert card_row(split, part) in card
+        assert card_row(split, part[1:]) not in card
+
+
+# -- are the times true? -------------------------------------------------------------------------
+
+
+def edge_errors(utterance, wave, shift_s=0.0):
+    """How far (s) the energy's rise is from a word's start after a pause, its fall from the end."""
+    hop = 80
+    frames = len(wave) // hop
+    power = np.square(wave[: frames * hop].reshape(frames, hop)).mean(axis=1)
+    loud = np.flatnonzero(power > power.max() * 1e-3) * hop / audio.SAMPLE_RATE
+    words = [(start + shift_s, end + shift_s) for _, start, end in utterance.words]
+    edges = [-1.0, *(time for word in words for time in word), 99.0]
+    starts, ends = [], []
+    for n, (start, end) in enumerate(words):
+        before, after = edges[2 * n], edges[2 * n + 3]
+        if start - before > 0.2:
+            starts += [time - start for time in loud if before + 0.1 < time < end][:1]
+        if after - end > 0.2:
+            ends += [time + hop / audio.SAMPLE_RATE - end for time in loud
+                     if start < time < after - 0.1][-1:]
+    return starts, ends
+
+
+@pytest.mark.parametrize("synthesiser", ["espeak-ng", "flite"])
+def test_word_times_agree_with_the_energy(everything, synthesiser):
+    people, right, late = corpus.speakers(), [], []
+    for utterance in everything:
+        if utterance.words and people[utterance.voice]["synthesiser"] == synthesiser:
+            wave = utterance.wave()
+            right.append(edge_errors(utterance, wave))
+            late.append(edge_errors(utterance, wave, shift_s=0.1))
+
+    def median(pairs, side):
+        return np.median(np.abs(np.concatenate([pair[side] for pair in pairs])))
+
+    assert median(right, 0) < 0.02 and median(right, 1) < 0.03
+    assert median(late, 0) > 0.06 and median(late, 1) > 0.06  # what wrong times look like
+
+
+# -- reading it ----------------------------------------------------------------------------------
+
+
+def test_digits_takes_a_split_and_a_kind(everything):
+    parts = [corpus.digits(split) for split in ("train", "valid", "test")]
+    assert sum(map(len, parts)) == len(corpus.digits())
+    assert all(utterance.text for utterance in corpus.digits())
+    others = [utterance for utterance in everything if utterance.kind != "digits"]
+    assert len(others) >= 12 and all(u.text == "" and u.split == "test" for u in others)
+    assert {utterance.kind for utterance in others} == {"words", "noise", "silence"}
+    with pytest.raises(ValueError, match="expected split to be one of train, valid, test"):
+        corpus.digits("dev")
+    with pytest.raises(ValueError, match="expected kind"):
+        corpus.digits(kind="music")
+
+
+def test_without_data_the_reader_says_where_it_looked(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPEECHLIB_DATA", str(tmp_path))
+    with pytest.raises(ValueError, match="manifest.jsonl"):
+        corpus.digits()
+
+
+# -- the steps from a synthesiser to a file ------------------------------------------------------
+
+
+def bursts(*spans, rate=16_000, hertz=1000, length_s=2.0):
+    """A tone that sounds only in the given spans (s), with them as its words."""
+    time = np.arange(round(length_s * rate)) / rate
+    on = sum((time >= start) & (time < end) for start, end in spans)
+    wave = (on * np.sin(2 * np.pi * hertz * time)).astype(np.float32)
+    return Speech(wave, [("one", *span) for span in spans], [("w", *span) for span in spans], rate)
+
+
+def sounding(wave):
+    """(start_s, end_s) of everything louder than nothing, pauses above 20 ms apart."""
+    loud = np.flatnonzero(np.abs(wave) > 0.05 * np.abs(wave).max()) / audio.SAMPLE_RATE
+    breaks = np.flatnonzero(np.diff(loud) > 0.02)
+    return list(zip(loud[[0, *(breaks + 1)]], loud[[*breaks, -1]], strict=True))
+
+
+def test_wider_gaps_move_the_times_with_the_sound():
+    speech = bursts((0.0, 0.3), (0.4, 0.9), (1.5, 2.0))
+    wide = widen_gaps(speech, Random(0), longest_s=0.5)
+    assert len(wide.wave) > len(speech.wave) + 3200
+    for (_, start, end), heard in zip(wide.words, sounding(wide.wave), strict=True):
+        assert (start, end) == pytest.approx(heard, abs=0.006)
+    assert wide.phones[1][1:] == wide.words[1][1:]
+
+
+def test_tidy_cuts_the_silence_and_sets_the_peak():
+    speech = tidy(bursts((0.5, 0.7), (1.0, 1.2)), margin_s=0.05, peak=0.6)
+    assert len(speech.wave) / audio.SAMPLE_RATE == pytest.approx(0.8, abs=0.011)
+    assert np.abs(speech.wave).max() == pytest.approx(0.6)
+    for (_, start, end), heard in zip(speech.words, sounding(speech.wave), strict=True):
+        assert (start, end) == pytest.approx(heard, abs=0.006)
+
+
+def test_a_shorter_tract_is_higher_and_faster():
+    speech = resample(bursts((0.5, 1.0), rate=22_050), tract=1.1)
+    assert len(speech.wave) == pytest.approx(2.0 / 1.1 * 16_000, abs=2)
+    peak = np.abs(np.fft.rfft(speech.wave)).argmax() * 16_000 / len(speech.wave)
+    assert peak == pytest.approx(1100, abs=2)
+    assert speech.words[0][1:] == pytest.approx((0.5 / 1.1, 1.0 / 1.1))
+
+
+def test_a_wave_always_gives_the_same_file_and_it_can_be_read():
+    import soundfile
+
+    wave = 0.5 * bursts((0.2, 1.8)).wave
+    data = ogg_bytes(wave)
+    assert data == ogg_bytes(wave)
+    back, rate = soundfile.read(io.BytesIO(data), dtype="float32")
+    assert rate == 16_000 and len(back) == len(wave)
+    assert np.corrcoef(back, wave)[0, 1] > 0.99
+
+
+# -- the voices and the words --------------------------------------------------------------------
+
+
+def test_held_out_timbres_and_accents_are_not_in_the_training_part():
+    splits = {"train": [], "valid": [], "test": []}
+    for voice in voices.all_voices():
+        splits[voice.split].append(voice)
+    trained = {voice.timbre for voice in splits["train"]}
+    for split in ("valid", "test"):
+        assert not trained & voices.TIMBRES[split]
+        assert not {voice.accent for voice in splits["train"]} & voices.ACCENTS[split]
+        assert {voice.synthesiser for voice in splits[split]} > {"espeak-ng"}  # a whole one, too
+    assert 0.1 < 1 - len(splits["train"]) / sum(map(len, splits.values())) < 0.3
+    names = [voice.name for part in splits.values() for voice in part]
+    assert len(set(names)) == len(names) >= 500
+
+
+def test_every_spelling_has_ten_words_and_other_words_hold_no_digit():
+    for accent in voices.SPELLINGS:
+        for spelling in voices.spellings(voices.espeak_voice("f1", accent)):
+            assert list(spelling) == list(DIGITS) and all(spelling.values())
+    assert not [word for word in synthesise.OTHER_WORDS for digit in DIGITS if digit in word]
+    sound_alikes = {"for", "fore", "to", "too", "won", "ate", "nein", "tree", "free", "fife", "sex"}
+    assert not sound_alikes & set(synthesise.OTHER_WORDS)
+
+
+# -- making it again -----------------------------------------------------------------------------
+
+
+def test_a_missing_synthesiser_is_one_line_with_the_packages(monkeypatch, capsys, tmp_path):
+    from speechlib import cli
+
+    monkeypatch.setattr(espeak, "library", lambda: None)
+    monkeypatch.setattr(synthesisers.shutil, "which", lambda name: None)
+    assert cli.main(["corpus", "build", "--out", str(tmp_path / "new")]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and "apt-get install espeak-ng flite" in told
+    assert "Traceback" not in told and not (tmp_path / "new").exists()
+
+
+@needs_synthesisers
+def test_building_twice_gives_the_same_bytes(tmp_path):
+    names = ["f04", "m13", "f21"]  # flutter and breath draw random numbers; flite
+    rows = build.build(tmp_path / "one", names, workers=2)
+    assert build.build(tmp_path / "two", names[::-1], workers=1) != []
+    for row in rows:
+        first, second = (tmp_path / part / row["file"] for part in ("one", "two"))
+        assert first.read_bytes() == second.read_bytes()
+    assert wrong_files(tmp_path / "one") == []
+    shipped = {u.path.name: u for u in corpus.digits(kind=None)}
+    for row in rows:  # another version of a synthesiser may sound different, not say other words
+        utterance = shipped[row["file"].split("/")[1]]
+        assert row["text"] == utterance.text
+        assert row["duration_s"] == pytest.approx(utterance.duration_s, abs=0.5)
+
+
+@needs_synthesisers
+def test_a_voice_says_what_it_is_asked(tmp_path):
+    entry = synthesise.write_voice(voices.espeak_voice("f2", "hi"), tmp_path)
+    stored = np.load(tmp_path / "train" / "espeak-hi-f2.npz")
+    digits, strings = 10 * synthesise.TAKES, synthesise.STRINGS
+    assert entry["clips"] == {"digit": digits, "string": strings, "other": 0}
+    assert len(stored["texts"]) == len(stored["starts"]) - 1 == digits + strings
+    assert stored["samples"].dtype == np.int16 and stored["starts"][-1] == len(stored["samples"])
+    for text, words in zip(stored["texts"], json.loads(str(stored["words"])), strict=True):
+        assert [word for word, _, _ in words] == text.split()
+
+
+@needs_synthesisers
+def test_an_unknown_voice_is_an_error():
+    voice = voices.espeak_voice("f1", "xx-nowhere")
+    with pytest.raises(RuntimeError, match="espeak-ng has no voice xx-nowhere"):
+        espeak.speak(voice, [])
+
+
+def test_arguments_of_the_command():
+    parser = argparse.ArgumentParser()
+    build.add_arguments(parser)
+    options = parser.parse_args(["build", "--out", "somewhere"])
+    assert str(options.out) == "somewhere" and options.workers == 2

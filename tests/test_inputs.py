@@ -1,0 +1,178 @@
+"""What comes into a model: arrays of every kind, and what is refused, in words."""
+
+import numpy as np
+import pytest
+import torch
+from whisper_cases import assert_close, folder
+
+import speechlib as sl
+from speechlib.torch_models import transcription
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return sl.load(folder("whisper-a"))
+
+
+@pytest.fixture(scope="module")
+def mel(model):
+    c = model.config
+    return torch.randn(2, c.mel_bins, c.mel_frames, generator=torch.Generator().manual_seed(0))
+
+
+TOKENS = [[41, 3, 4], [41, 5, 6]]
+ONES = torch.ones(2, 3, dtype=torch.bool)
+
+
+@torch.no_grad()
+def test_arrays_lists_and_other_number_types_give_the_same_logits(model, mel):
+    expected = model(mel, torch.tensor(TOKENS), ONES)
+    for kind in (np.int64, np.int32, np.uint8):
+        tokens = np.array(TOKENS, kind)
+        assert torch.equal(model(mel.numpy(), tokens, ONES.numpy()), expected)
+        assert torch.equal(model(mel, torch.from_numpy(tokens), ONES), expected)
+    assert torch.equal(model(mel, TOKENS, ONES.long()), expected)
+    assert torch.equal(model(mel.double(), TOKENS, ONES.tolist()), expected)
+    low = sl.load(folder("whisper-a"), dtype="bfloat16")
+    assert_close(low(mel, TOKENS).float(), expected, "bfloat16", 0.1)
+    labels = [[3, 4, -100], [5, -100, 6]]
+    assert torch.equal(model.loss(mel, labels), model.loss(mel, np.array(labels)))
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        (dict(mel=None), "expected mel .*NoneType"),
+        (dict(mel="speech"), "expected mel .*str"),
+        (dict(mel=torch.zeros(2, 80, 80).int()), "expected mel .*floating-point"),
+        (dict(tokens=None), "expected tokens .*NoneType"),
+        (dict(tokens=[[1, 2], [3]]), "expected tokens .*unequal length"),
+        (dict(tokens=torch.ones(2, 3)), "whole numbers, got torch.float32"),
+        (dict(tokens=ONES), "whole numbers, got torch.bool"),
+        (dict(token_mask=ONES[:1]), r"\(2, 3\), past tokens included, got \(1, 3\)"),
+        (dict(token_mask=ONES[0]), r"got \(3,\)"),
+        (dict(token_mask=ONES[:, :2]), r"got \(2, 2\)"),
+        (dict(token_mask=torch.zeros(2, 3)), "True = real token.*float32"),
+        (dict(token_mask=ONES.long() * -1), "True = real token"),
+    ],
+)
+def test_wrong_input_is_named(model, mel, wrong, said):
+    given = dict(mel=mel, tokens=TOKENS) | wrong
+    with pytest.raises(ValueError, match=said):
+        model(**given)
+
+
+@torch.no_grad()
+def test_wrong_memory_labels_and_caches_are_named(model, mel):
+    memory = model.encode(mel)
+    for wrong in (memory[..., :4], memory[:1], memory[0], None, "memory"):
+        if wrong is not None:
+            with pytest.raises(ValueError, match="expected memory"):
+                model.decode(TOKENS, wrong)
+        with pytest.raises(ValueError, match="memory|batch"):
+            cache = model.new_cache(wrong)
+            model.decode(TOKENS[:1] * 3, cache=cache)
+    with pytest.raises(ValueError, match="batch of 2, 1 came"):
+        model.decode(TOKENS[:1], cache=model.new_cache(memory))
+    with pytest.raises(ValueError, match="at least one slot"):
+        model.new_cache(memory, slots=0)
+    for labels in ([[3, 62], [4, 5]], [[3, -5], [4, 5]]):
+        with pytest.raises(ValueError, match="labels must lie in 0 to 61"):
+            model.loss(mel, labels)
+
+
+def test_an_empty_batch_stays_empty(model, mel):
+    assert model(mel[:0], torch.zeros(0, 3, dtype=torch.long)).shape == (0, 3, 62)
+    assert len(sl.generate(model, mel[:0], max_tokens=3).tokens) == 0
+
+
+def test_no_block_is_dropped_while_a_cache_is_filled(mel):
+    """A block left out in one step would miss its part of the past in the next."""
+    model = sl.load(folder("whisper-a"))
+    model.train()
+    object.__setattr__(model.config, "decoder_layer_drop", 0.9)
+    cache = model.new_cache(model.encode(mel))
+    for step in range(3):
+        model.decode(torch.tensor(TOKENS)[:, step : step + 1], cache=cache)
+    assert [layer.length for layer in cache.layers] == [3, 3]
+
+
+# --- generate -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        (dict(model="whisper-digits"), "expected a model .*got str"),
+        (dict(model=torch.nn.Linear(2, 2)), "expected a model .*got Linear"),
+        (dict(inputs=None), "expected mel"),
+        (dict(inputs=torch.full((2, 80, 80), float("nan"))), "finite memory"),
+        (dict(max_tokens=2.5), "max_tokens must be a whole number"),
+        (dict(max_tokens=None), "max_tokens must be a whole number"),
+        (dict(prompt=[]), "at least one token"),
+        (dict(prompt=[62]), "0 to 61"),
+        (dict(prompt=[-1]), "0 to 61"),
+        (dict(prompt=[1.7]), "whole numbers"),
+        (dict(prompt=[True]), "whole numbers"),
+        (dict(prompt="zero"), "expected a prompt"),
+        (dict(prompt=[[1], [2, 3]]), "expected a prompt"),
+        (dict(prompt=[[1], [2], [3]]), "2 rows"),
+        (dict(rules=3), "expected rules"),
+        (dict(rules=[3]), "expected rules"),
+        (dict(rules=[lambda scores, tokens, begin: np.ones(3, bool)]), "expected a rule to return"),
+        (dict(rules=[lambda scores, tokens, begin: scores]), "expected a rule to return"),
+        (dict(beams=3), "beams is not built yet"),
+        (dict(seed=3), "seed is not built yet"),
+        (dict(temperature=0.7), "temperature is not built yet"),
+        (dict(length_penalty=2.0), "length_penalty is not built yet"),
+        (dict(early_stopping=True), "early_stopping is not built yet"),
+        (dict(lengths=np.array([1, 2])), "lengths is not built yet.*ndarray"),
+        (dict(memory_mask=ONES), "memory_mask is not built yet.*Tensor"),
+        (dict(draft=torch.nn.Linear(2, 2)), "draft is not built yet.*a Linear"),
+    ],
+)
+def test_what_generate_refuses(model, mel, wrong, said):
+    given = dict(model=model, inputs=mel, max_tokens=3) | wrong
+    with pytest.raises(ValueError, match=said):
+        sl.generate(given.pop("model"), given.pop("inputs"), **given)
+
+
+# --- transcribe -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [3, torch.nn.Linear(2, 2), ["whisper-digits"]])
+def test_transcribe_needs_a_model(wrong):
+    with pytest.raises(ValueError, match="expected a Whisper model"):
+        sl.transcribe(np.ones(800, np.float32), wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        ((np.ones(8), 16_000), "mono wave"),
+        (np.full(800, 1e30), "full scale 1"),
+        (np.ones((1, 800)), r"shape \(1, 800\)"),
+        (None, "mono wave"),
+        (b"sound", "mono wave"),
+    ],
+)
+def test_transcribe_needs_sound(model, wrong, said):
+    with pytest.raises(ValueError, match=said):
+        sl.transcribe(wrong, model)
+    with pytest.raises(ValueError, match=said):
+        transcription.listened(wrong, model)
+
+
+def test_a_model_of_one_language_may_be_asked_for_it():
+    model = sl.load("whisper-digits")
+    wave = sl.corpus.digits("test")[0].wave()
+    for language in ("en", "<|en|>"):
+        assert sl.transcribe(wave, model, language=language) == sl.transcribe(wave, model)
+    with pytest.raises(ValueError, match="no language to choose: leave out '<|de|>'"):
+        sl.transcribe(wave, model, language="de")
+    with pytest.raises(ValueError, match="no task to choose: leave out 'translate'"):
+        sl.transcribe(wave, model, task="translate")
+    with pytest.raises(ValueError, match="no language to choose|a language such as"):
+        sl.transcribe(wave, model, language=3)

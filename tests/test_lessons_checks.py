@@ -1,0 +1,318 @@
+"""check(): what a learner is told, for every kind of answer."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from speechlib.lessons import (
+    NotPassed,
+    banking,
+    check,
+    checking,
+    exercises,
+    hint,
+    showing,
+    solution,
+)
+from speechlib.lessons.banking import case
+from speechlib.lessons.comparing import difference
+from speechlib.lessons.explaining import explain
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPEECHLIB_WORK", str(tmp_path))
+    return tmp_path
+
+
+def _right(scores):
+    return scores / scores.sum(axis=-1, keepdims=True)
+
+
+def told(fn, graded=False):
+    result = check("99.1", fn, graded=graded)
+    return result.status, repr(result)
+
+
+def test_right_answer_passes_in_other_precision_and_style():
+    assert told(_right)[0] == "passed"
+    assert told(lambda scores: np.asfortranarray(_right(scores).astype("float64")))[0] == "passed"
+    assert bool(check("99.1", _right)) is True
+
+
+def test_known_mistake_is_named():
+    status, text = told(lambda scores: scores / scores.sum(axis=0, keepdims=True))
+    assert status == "named" and "columns* sum to one" in text
+    assert check("99.1", lambda s: s / s.sum()).mistakes == ("everything",)
+
+
+def test_mistake_is_not_named_when_it_differs_on_one_case():
+    def nearly(scores):
+        wrong = scores / scores.sum(axis=0, keepdims=True)
+        return wrong if scores.shape != (4, 5) else wrong * 1.01
+
+    assert told(nearly)[0] == "wrong"
+
+
+def test_two_candidates_are_both_offered():
+    checks = banking.Bank("90").exercise("90.1")
+    checks.cases(lambda: [case(np.array([2.0])), case(np.array([0.0]))])
+    checks.reference(lambda x: 3 * x)
+    checks.mistake("square")(lambda x: x * x)
+    checks.mistake("double")(lambda x: 2 * x)
+    texts = {"square": "You squared it.", "double": "You doubled it."}
+    exercise = exercises.Exercise("90.1", "t", "L1", 1, 1, "triple", mistakes=texts)
+    result = checking.examine(exercise, checks, lambda x: x + x)
+    assert result.status == "candidates" and set(result.mistakes) == {"square", "double"}
+    assert "You squared it." in repr(result) and "You doubled it." in repr(result)
+
+
+def test_stub_is_not_written_yet_and_points_at_the_hint():
+    def normalise(scores):
+        # YOUR CODE HERE
+        raise NotImplementedError()
+
+    status, text = told(normalise)
+    assert status == "not_written" and "Not written yet" in text and 'hint("99.1")' in text
+
+
+def test_shape_comes_before_values_and_says_turned():
+    status, text = told(lambda scores: _right(scores).T)
+    assert status == "wrong" and "(query, key)" in text and "axes stand in another order" in text
+
+
+def test_first_difference_in_words_of_the_axes():
+    def off(scores):
+        out = _right(scores).copy()
+        out[-1, 1] += 0.25
+        return out
+
+    status, text = told(off)
+    assert "at query 1, key 1: yours is 0.75, expected was 0.5" in text
+    assert "two queries, two keys" in text  # the smallest failing case, made for reading
+
+
+@pytest.mark.parametrize(
+    "fn, words",
+    [
+        (lambda s: None, "None came back"),
+        (lambda s: _right(s).tolist(), "of type list came back"),
+        (lambda s: "half", "of type str came back"),
+        (lambda s: _right(s) > 0.5, "type bool"),
+        (lambda s: np.full_like(s, np.nan), "NaN"),
+        (lambda s: (_right(s), s), "of type tuple"),
+        (lambda s: np.array([object()]), "came back"),
+    ],
+)
+def test_general_mistakes_are_said_in_words(fn, words):
+    status, text = told(fn)
+    assert status == "wrong" and words in text
+
+
+def test_tensor_instead_of_array_is_said():
+    torch = pytest.importorskip("torch")
+    assert "PyTorch tensor came back" in told(lambda s: torch.tensor(_right(s)))[1]
+
+
+def test_changed_input_is_said_even_when_the_answer_is_right():
+    def normalise(scores):
+        scores /= scores.sum(axis=-1, keepdims=True)
+        return scores
+
+    status, text = told(normalise)
+    assert status == "changed" and "right on all cases" in text
+
+
+def test_error_points_to_the_learners_line():
+    def normalise(scores):
+        total = scores.sum(axis=-1)
+        return np.matmul(scores, total[:, None, None] @ total)  # fails inside NumPy
+
+    status, text = told(normalise)
+    assert status == "error" and "return np.matmul(scores" in text and "site-packages" not in text
+    line = normalise.__code__.co_firstlineno + 2
+    assert f"Line {line} of your cell" in text
+
+
+def test_wrong_number_of_arguments_says_what_the_check_gives():
+    status, text = told(lambda: 1)
+    assert status == "error" and "gets these arguments: scores" in text
+
+
+def test_endless_recursion_and_exit_are_caught():
+    def normalise(scores):
+        return normalise(scores)
+
+    assert "never comes to an end" in told(normalise)[1]
+    assert told(lambda s: sys.exit(3))[0] == "error"
+
+
+def test_no_function_is_said():
+    assert "needs the function itself" in told(np.zeros(3))[1]
+    with pytest.raises(ValueError, match="99.1"):
+        check("99.7", _right)
+    with pytest.raises(ValueError, match="There is no lesson '77'"):
+        check("77.1", _right)
+
+
+def test_prints_are_shown_with_the_case_and_do_not_flood(capsys):
+    def normalise(scores):
+        print("sum", scores.sum())
+        return scores
+
+    text = told(normalise)[1]
+    assert "Your function printed" in text and "sum 8.0" in text
+    assert capsys.readouterr().out == ""
+
+
+def test_a_check_draws_nothing_from_the_learners_random_stream():
+    np.random.seed(5)
+    first = np.random.rand()
+    np.random.seed(5)
+    check("99.1", lambda s: _right(s) + np.random.rand() * 0)
+    assert np.random.rand() == first
+
+
+def test_warnings_do_not_reach_stderr(capfd):
+    check("99.1", lambda s: s / 0.0)
+    assert capfd.readouterr().err == ""  # stderr in a test cell would cost the points in nbgrader
+
+
+def test_same_words_each_time_and_no_paths(work):
+    def normalise(scores):
+        return scores @ np.ones((7, 7))
+
+    first, second = repr(check("99.1", normalise)), repr(check("99.1", normalise))
+    assert first == second and "0x" not in first and str(work) not in first
+
+
+def test_graded_check_raises_calmly_and_gives_points_when_passed(capsys):
+    with pytest.raises(NotPassed, match="no points yet") as caught:
+        check("99.1", lambda s: s, graded=True)
+    assert len(caught.value._render_traceback_()) == 1
+    assert check("99.1", _right, graded=True)
+    assert "1 of 1 points" in capsys.readouterr().out
+
+
+def test_html_is_escaped_and_themed():
+    def normalise(scores):
+        raise ValueError("<script>alert(1)</script>")
+
+    html = check("99.1", normalise)._repr_html_()
+    assert "<script>" not in html and "&lt;script&gt;" in html
+    assert "--jp-border-color1" in html and "color:inherit" in html
+    assert "aria-label" in html and "Not yet" in html
+
+
+def test_hints_one_at_a_time_and_solution_only_after_an_attempt():
+    def stub(scores):
+        raise NotImplementedError()
+
+    check("99.1", stub)
+    assert "Try it first" in repr(solution("99.1"))
+    assert "Hint 1 of 2" in repr(hint("99.1"))
+    assert "Hint 2 of 2" in repr(hint("99.1")) and "keepdims" in repr(hint("99.1"))
+
+    def attempt(scores):
+        return scores
+
+    check("99.1", attempt)
+    assert "Yours (as last checked)" in repr(solution("99.1"))
+    assert "return scores" in repr(solution("99.1"))
+
+
+# --- comparing ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "got, expected, kind",
+    [
+        (1, 1.0, None),
+        (1.0, 1, "dtype"),
+        (np.float32(0.1), 0.1, None),
+        (1.5, 1, "dtype"),
+        (True, np.array(True), None),
+        (1, np.array(True), "dtype"),
+        (np.array([0, 1]), np.array([False, True]), "dtype"),
+        (np.array([0.0, 1.0]), np.array([0, 1]), "dtype"),
+        ((1, 2), (1, 2, 3), "shape"),
+        ([1, 2], (1, 2), None),
+        (np.array([1, 2]), (1, 2), None),
+        ({"a": 1}, {"a": 1, "b": 2}, "shape"),
+        ({"a": 1, "b": 3}, {"a": 1, "b": 2}, "value"),
+        (None, None, None),
+        (3, None, "value"),
+        ("three", "three", None),
+        ("four", "three", "value"),
+        (np.array([np.nan, 1]), np.array([np.nan, 1]), None),
+        (np.array([np.inf]), np.array([np.inf]), None),
+        (np.zeros((0, 3)), np.zeros((0, 3)), None),
+        (np.zeros((2, 1)), np.zeros((1, 2)), "shape"),
+        (1e-9, 0.0, None),
+        (1.001, 1.0, "value"),
+    ],
+)
+def test_difference(got, expected, kind):
+    found = difference(got, expected)
+    assert (found and found.kind) == kind
+
+
+def test_difference_names_the_part():
+    found = difference((np.zeros(2), np.ones(2)), (np.zeros(2), np.zeros(2)), axes=(("a",), ("b",)))
+    assert "b 0 in part 2 of the answer" in found.text
+    assert "in the part “n”" in difference({"n": 2}, {"n": 1}).text
+
+
+def test_differences_read_well():
+    assert difference((2.0, 1), (1.0, 1)).text.startswith("in part 1 of the answer: yours is 2")
+    assert difference(np.ones(2), 1.0).text == (
+        "The shape is (2,), expected was () = a single number."
+    )
+    for expected in ((1, 2), {"a": 1}, np.ones(2), 1.0):
+        assert "`return` is missing" in difference(None, expected).text
+    assert showing.text((1.0, 6.123e-17, 0.123456789)) == "(1, 0, 0.123457)"
+    assert showing.text([True, None, "a", (2,)]) == "[True, None, 'a', (2,)]"
+    assert showing.text(1e-9) == "1e-09"
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (lambda: np.zeros((2, 4))[np.array([2])], "no entry 2 here: this axis has 2, numbered 0"),
+        (lambda: np.zeros((0, 4))[1], "this axis is empty"),
+        (lambda: np.arange(3) / np.arange(2), "lined up from the right"),
+        (lambda: np.zeros((3, 2)).__setitem__(slice(0, 3, 2), np.ones((3, 2))), "lined up"),
+        (lambda: [][0], None),
+        (lambda: int("x"), None),
+    ],
+)
+def test_errors_of_arrays_are_said_plainly(act, words):
+    with pytest.raises((IndexError, ValueError)) as caught:
+        act()
+    found = explain(caught.value)
+    assert found is None if words is None else words in found
+
+
+def test_torch_errors_are_said_plainly():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(RuntimeError) as caught:
+        torch.ones(3) + torch.ones(2)
+    assert "lined up from the right" in explain(caught.value)
+    with pytest.raises(IndexError) as caught:
+        torch.ones(3)[3]
+    assert "no entry 3" in explain(caught.value)
+
+
+def test_torch_answers():
+    torch = pytest.importorskip("torch")
+    assert difference(torch.ones(2, requires_grad=True), torch.ones(2)) is None
+    assert difference(torch.ones(2, dtype=torch.bfloat16), torch.ones(2)) is None
+    assert difference(np.ones(2), torch.ones(2)).kind == "type"
+
+
+def test_framework_needs_no_torch():
+    code = "import sys, speechlib.lessons as l; l.check; l.use; l.report; l.hint\n"
+    code += "assert not {'torch', 'nbformat', 'matplotlib'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,390 @@
+"""Checkpoint folders: strict both ways, every kind of file, and saving gives them back."""
+
+import json
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from whisper_cases import NAMES, assert_close, folder, inputs, outputs
+
+import speechlib as sl
+from speechlib.torch_models.loading import write_folder
+
+torch.set_num_threads(1)
+NAME = "whisper-b"
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of a golden checkpoint that a test may spoil."""
+    for file in folder(NAME).iterdir():
+        shutil.copy(file, tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return outputs(NAME)
+
+
+def change_tensors(path, change):
+    tensors = load_file(path / "model.safetensors")
+    save_file(change(tensors) or tensors, path / "model.safetensors", {"format": "pt"})
+
+
+def change_config(path, **changes):
+    config = json.loads((path / "config.json").read_text()) | changes
+    config = {name: value for name, value in config.items() if value is not None}
+    (path / "config.json").write_text(json.dumps(config))
+
+
+@torch.no_grad()
+def assert_same_numbers(path, golden, tolerance=1e-5):
+    mel, tokens, _, _ = inputs(golden)
+    assert_close(sl.load(path)(mel, tokens), golden["logits"], "logits", tolerance)
+
+
+def test_every_misfit_is_listed_at_once(copy):
+    def spoil(tensors):
+        tensors.pop("model.encoder.conv1.bias")
+        tensors.pop("model.decoder.layers.1.fc2.weight")
+        tensors["model.decoder.layers.0.gate.weight"] = torch.ones(2)
+        tensors["model.encoder.layers.7.fc1.bias"] = torch.ones(52)
+        tensors["model.encoder.layer_norm.weight"] = torch.ones(35)
+
+    change_tensors(copy, spoil)
+    with pytest.raises(ValueError) as error:
+        sl.load(copy)
+    said = str(error.value)
+    for name in (
+        "model.encoder.conv1.bias",
+        "model.decoder.layers.1.fc2.weight",
+        "model.decoder.layers.0.gate.weight",
+        "model.encoder.layers.7.fc1.bias",
+        "model.encoder.layer_norm.weight: (35,), expected (36,)",
+    ):
+        assert name in said, f"{name} is not named in: {said}"
+    assert said.count("encoder.layer_norm.weight") == 1  # misshapen, not missing as well
+
+
+def test_every_single_tensor_is_needed_and_none_may_be_added(copy):
+    names = list(load_file(copy / "model.safetensors"))
+    full = load_file(copy / "model.safetensors")
+    for name in names[:: max(1, len(names) // 12)]:
+        if name == "model.encoder.embed_positions.weight":
+            continue
+        save_file({n: t for n, t in full.items() if n != name}, copy / "model.safetensors")
+        with pytest.raises(ValueError, match=name.replace(".", r"\.")):
+            sl.load(copy)
+        save_file(full | {f"{name}_extra": torch.ones(1)}, copy / "model.safetensors")
+        with pytest.raises(ValueError, match="_extra"):
+            sl.load(copy)
+
+
+def test_too_few_layers_in_config(copy):
+    change_config(copy, encoder_layers=2)
+    with pytest.raises(ValueError, match=r"model\.encoder\.layers\.2\.fc1\.weight"):
+        sl.load(copy)
+
+
+def test_unknown_architectures_are_named(copy):
+    change_config(copy, architectures=["MusicgenForConditionalGeneration"])
+    with pytest.raises(ValueError, match="MusicgenForConditionalGeneration.*Whisper"):
+        sl.load(copy)
+    change_config(copy, architectures=None, model_type="musicgen")
+    with pytest.raises(ValueError, match="musicgen"):
+        sl.load(copy)
+
+
+def test_bin_file_as_plain_weights(copy, golden):
+    tensors = load_file(copy / "model.safetensors")
+    (copy / "model.safetensors").unlink()
+    torch.save(tensors, copy / "pytorch_model.bin")
+    assert_same_numbers(copy, golden)
+    torch.save(tensors, copy / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+    assert_same_numbers(copy, golden)
+
+
+class Harmful:
+    """What opening a careless pickle would run."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+@pytest.mark.parametrize("by_torch", [True, False])
+def test_a_pickle_with_more_than_weights_is_refused_and_not_run(copy, by_torch):
+    proof = copy / "it_ran"
+    (copy / "model.safetensors").unlink()
+    content = {"model.encoder.conv1.bias": torch.ones(36), "extra": Harmful(proof)}
+    if by_torch:
+        torch.save(content, copy / "pytorch_model.bin")
+    else:
+        (copy / "pytorch_model.bin").write_bytes(pickle.dumps(Harmful(proof)))
+    with pytest.raises(ValueError, match="plain weights"):
+        sl.load(copy)
+    assert not proof.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing of the kind", b"\x00" * 64])
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+def test_broken_weight_files_are_named(copy, file, content):
+    (copy / "model.safetensors").unlink()
+    (copy / file).write_bytes(content)
+    with pytest.raises(ValueError, match=file):
+        sl.load(copy)
+
+
+def test_a_cut_off_safetensors_file_is_named(copy):
+    whole = (copy / "model.safetensors").read_bytes()
+    (copy / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="model.safetensors"):
+        sl.load(copy)
+
+
+def test_things_that_are_not_tensors_are_refused(copy):
+    (copy / "model.safetensors").unlink()
+    for content in ({"model.encoder.conv1.bias": 3.0}, [torch.ones(3)]):
+        torch.save(content, copy / "pytorch_model.bin")
+        with pytest.raises(ValueError, match="pytorch_model.bin"):
+            sl.load(copy)
+
+
+def test_missing_files(copy):
+    (copy / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match="model.safetensors or pytorch_model.bin"):
+        sl.load(copy)
+    (copy / "config.json").write_text("{ not json")
+    with pytest.raises(ValueError, match="config.json"):
+        sl.load(copy)
+    (copy / "config.json").unlink()
+    with pytest.raises(ValueError, match="config.json"):
+        sl.load(copy)
+    with pytest.raises(ValueError, match="no-such-thing"):
+        sl.load("no-such-thing")
+
+
+def test_options_that_are_not_there(copy):
+    for wrong in (dict(attention="magic"), dict(dtype="int8"), dict(framework="tf")):
+        with pytest.raises(ValueError, match=str(*wrong.values())):
+            sl.load(copy, **wrong)
+
+
+def test_shards(copy, golden):
+    tensors = load_file(copy / "model.safetensors")
+    (copy / "model.safetensors").unlink()
+    names = sorted(tensors)
+    half = len(names) // 2
+    weight_map = {}
+    for number, part in enumerate((names[:half], names[half:]), start=1):
+        file = f"model-{number:05}-of-00002.safetensors"
+        save_file({name: tensors[name] for name in part}, copy / file, {"format": "pt"})
+        weight_map |= dict.fromkeys(part, file)
+    index = {"metadata": {}, "weight_map": weight_map}
+    (copy / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert_same_numbers(copy, golden)
+    (copy / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(ValueError, match="model-00002-of-00002.safetensors"):
+        sl.load(copy)
+
+
+def test_tied_output_layer_absent_present_and_unequal(copy, golden):
+    assert "proj_out.weight" not in load_file(copy / "model.safetensors")
+    assert_same_numbers(copy, golden)
+
+    def tie(tensors):
+        tensors["proj_out.weight"] = tensors["model.decoder.embed_tokens.weight"].clone()
+
+    change_tensors(copy, tie)
+    assert_same_numbers(copy, golden)
+
+    def untie(tensors):
+        tensors["proj_out.weight"][3, 4] += 1
+
+    change_tensors(copy, untie)
+    with pytest.raises(ValueError, match="proj_out.weight.*embed_tokens"):
+        sl.load(copy)
+
+
+def test_sinusoid_table_absent_or_stored(copy, golden):
+    name = "model.encoder.embed_positions.weight"
+    table = load_file(copy / "model.safetensors")[name]
+
+    def without(tensors):
+        tensors.pop(name)
+
+    change_tensors(copy, without)
+    assert_same_numbers(copy, golden)  # built as published
+    assert_close(sl.load(copy).encoder.positions.weight, table, "built table")
+
+    def moved(tensors):
+        tensors[name] = table + 0.5
+
+    change_tensors(copy, moved)
+    ours = sl.load(copy)
+    assert torch.equal(ours.encoder.positions.weight, table + 0.5)  # stored wins
+
+
+@torch.no_grad()
+def test_half_precision_files_load_as_float32(copy, golden):
+    def halve(tensors):
+        return {name: tensor.half() for name, tensor in tensors.items()}
+
+    change_tensors(copy, halve)
+    ours = sl.load(copy)
+    assert all(p.dtype == torch.float32 for p in ours.parameters())
+    assert_same_numbers(copy, golden, tolerance=2e-2)
+    mel, tokens, _, _ = inputs(golden)
+    low = sl.load(copy, dtype="bfloat16")
+    assert_close(low(mel.bfloat16(), tokens).float(), ours(mel, tokens), "bfloat16", 0.1)
+    high = sl.load(copy, dtype="float64")
+    assert_close(high(mel.double(), tokens), ours(mel, tokens), "float64")
+
+
+def test_loaded_models_are_in_eval_mode(copy):
+    assert not any(module.training for module in sl.load(copy).modules())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_save_then_load_is_the_same_model(name, tmp_path):
+    first = sl.load(folder(name))
+    sl.save(first, tmp_path)
+    second = sl.load(tmp_path)
+    assert second.config == first.config
+    mine, theirs = dict(second.named_parameters()), dict(first.named_parameters())
+    assert mine.keys() == theirs.keys()
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+    before, after = (
+        load_file(folder(name) / "model.safetensors"),
+        load_file(tmp_path / "model.safetensors"),
+    )
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    theirs, ours = (
+        json.loads((place / "config.json").read_text()) for place in (folder(name), tmp_path)
+    )
+    lost = {k: v for k, v in theirs.items() if k != "transformers_version" and ours.get(k) != v}
+    assert not lost  # every key of the original is kept, also those that we do not read
+    settings = "generation_config.json"
+    assert json.loads((tmp_path / settings).read_text()) == json.loads(
+        (folder(name) / settings).read_text()
+    )
+
+
+def test_save_over_itself_and_halved(copy, golden):
+    ours = sl.load(copy)
+    sl.save(ours, copy)
+    assert_same_numbers(copy, golden)
+    whole = (copy / "model.safetensors").stat().st_size
+    write_folder(ours, copy, dtype="float16")
+    assert (copy / "model.safetensors").stat().st_size < 0.6 * whole
+    assert_same_numbers(copy, golden, tolerance=2e-2)
+    assert not list(copy.glob("*.part"))
+
+
+def test_a_fresh_model_is_saved_and_read(tmp_path):
+    fresh = sl.Whisper(sl.load(folder(NAME)).config).eval()
+    sl.save(fresh, tmp_path)
+    again = sl.load(tmp_path)
+    mel, tokens, _, _ = inputs(outputs(NAME))
+    np.testing.assert_array_equal(
+        again(mel, tokens).detach().numpy(), fresh(mel, tokens).detach().numpy()
+    )
+
+
+@pytest.mark.parametrize("architectures", [None, ["WhisperModel"], "WhisperModel"])
+def test_the_prefix_of_the_whole_model_may_stay(copy, golden, architectures):
+    """A folder of the whole model that names no architecture, or the bare one."""
+    change_config(copy, architectures=architectures)
+    assert_same_numbers(copy, golden)
+    sl.save(sl.load(copy), copy)
+    assert "encoder.conv1.bias" in load_file(copy / "model.safetensors")
+    assert json.loads((copy / "config.json").read_text())["architectures"] == ["WhisperModel"]
+    assert_same_numbers(copy, golden)
+
+
+def test_a_parameter_is_filled_once(copy):
+    def twice(tensors):
+        tensors["encoder.conv1.bias"] = tensors["model.encoder.conv1.bias"] + 1
+
+    change_tensors(copy, twice)
+    with pytest.raises(ValueError, match="no place for: (model.)?encoder.conv1.bias"):
+        sl.load(copy)
+
+
+def test_a_whole_file_goes_before_shards_left_over(copy, golden):
+    """Saving over a sharded folder leaves its index behind."""
+    (copy / "model.safetensors.index.json").write_text('{"weight_map": {"x": "old.safetensors"}}')
+    assert_same_numbers(copy, golden)
+
+
+@pytest.mark.parametrize("source", [None, 3, b"whisper-digits", ["a"], "a\0b", "x" * 5000, ""])
+def test_sources_of_every_kind_are_refused_in_words(source):
+    with pytest.raises(ValueError, match="folder"):
+        sl.load(source)
+
+
+@pytest.mark.parametrize(
+    "file, content",
+    [
+        ("config.json", "[1]"),
+        ("config.json", "null"),
+        ("generation_config.json", "[]"),
+        ("model.safetensors.index.json", "{}"),
+        ("model.safetensors.index.json", "not json"),
+        ("model.safetensors.index.json", '{"weight_map": ["a"]}'),
+    ],
+)
+def test_json_of_another_kind_is_named(copy, file, content):
+    if file.startswith("model"):
+        (copy / "model.safetensors").unlink()
+    (copy / file).write_text(content)
+    with pytest.raises(ValueError, match=file):
+        sl.load(copy)
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("d_model", "36"),
+        ("d_model", 36.0),
+        ("encoder_layers", -1),
+        ("decoder_layers", 0),
+        ("num_mel_bins", 0),
+        ("dropout", 1.5),
+        ("encoder_layerdrop", True),
+        ("activation_function", 3),
+    ],
+)
+def test_settings_of_another_kind_are_named(copy, name, value):
+    change_config(copy, **{name: value})
+    words = {"encoder_layers": "encoder_layers", "num_mel_bins": "mel_bins"}
+    with pytest.raises(ValueError, match=words.get(name, name)):
+        sl.load(copy)
+
+
+@pytest.mark.parametrize("device", ["toaster", "cuda:99", 3.5])
+def test_devices_that_are_not_there(device):
+    with pytest.raises(ValueError, match="device must be one that PyTorch has here"):
+        sl.load(folder(NAME), device=device)
+
+
+def test_what_cannot_be_saved(tmp_path):
+    ours = sl.load(folder(NAME))
+    (tmp_path / "file").write_text("kept")
+    for place in (tmp_path / "file", tmp_path / "file" / "below", None, 3):
+        with pytest.raises(ValueError, match="expected a folder to save to"):
+            sl.save(ours, place)
+    assert (tmp_path / "file").read_text() == "kept"
+    for other in (torch.nn.Linear(2, 2), "whisper-digits", None):
+        with pytest.raises(ValueError, match="expected a model of this package"):
+            sl.save(other, tmp_path / "new")
+    with pytest.raises(ValueError, match="dtype must be one of"):
+        write_folder(ours, tmp_path / "new", dtype="int8")
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,32 @@
+"""The view of lesson 05: three masks that follow their controls."""
+
+import pytest
+
+from speechlib import viz
+
+
+@pytest.fixture
+def picker():
+    return viz.pick_masks(past=0, new=4, padding=1, side="right")
+
+
+def test_padding_on_the_right_leaves_something_for_every_query(picker):
+    for padding in range(4):
+        for new in range(1, 7):
+            picker.padding.value, picker.new.value = padding, new
+            assert picker.mask.any(axis=1).all()
+    assert "none" in picker.answer
+
+
+def test_padding_on_the_left_blinds_the_first_queries(picker):
+    picker.side.value, picker.padding.value = "left", 2
+    assert picker.answer.endswith("nothing: 0, 1.")
+    picker.past.value = 2
+    assert picker.answer.endswith("none.")
+    assert picker.mask.shape == (4, 6)
+
+
+def test_the_saved_notebook_shows_a_picture_with_alt_text(picker):
+    bundle = picker._repr_mimebundle_()
+    bundle = bundle[0] if isinstance(bundle, tuple) else bundle
+    assert "alt=" in bundle["text/html"] and "TTTF" in picker.alt

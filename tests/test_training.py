@@ -1,0 +1,161 @@
+"""The trainer: the schedule, and that a killed run goes on as if nothing had happened."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from speechlib import training
+from speechlib.configs import BlockConfig, SpecAugmentConfig, WhisperConfig
+from speechlib.corpus.mixing import Mix, Mixer, clip_of
+from speechlib.torch_models.whisper import Whisper
+
+STEPS = 12
+
+
+def tiny_model():
+    block = dict(width=16, heads=2, feed_forward=32, dropout=0.1, key_bias=False)
+    torch.manual_seed(1)
+    return Whisper(
+        WhisperConfig(
+            encoder=BlockConfig(**block),
+            decoder=BlockConfig(**block, cross_attention=True),
+            encoder_layers=1,
+            decoder_layers=1,
+            vocabulary=15,
+            frames=20,
+            slots=8,
+            pad=0,
+            start=1,
+            end=0,
+            spec_augment=SpecAugmentConfig(),
+        )
+    )
+
+
+def batch_at(step):
+    rng = torch.Generator().manual_seed(step)
+    mel = torch.randn(4, 80, 40, generator=rng)
+    return mel, torch.randint(5, 15, (4, 5), generator=rng)
+
+
+def plan(**changes):
+    return training.Plan(**{"steps": STEPS, "warmup": 3, "save_every": 2, **changes})
+
+
+def run_to_the_end(folder):
+    torch.set_num_threads(1)
+    model = tiny_model()
+    log = training.train(model, batch_at, plan(), folder, progress=False)
+    return model, log
+
+
+def test_a_run_killed_at_any_moment_gives_the_same_curve_and_weights(tmp_path):
+    whole, whole_log = run_to_the_end(tmp_path / "whole")
+    program = (
+        "import sys, time; sys.path.insert(0, sys.argv[2]); import test_training as t\n"
+        "made = t.batch_at\n"
+        "def slowly(step):\n"
+        "    time.sleep(0.05)\n"
+        "    return made(step)\n"
+        "t.batch_at = slowly\n"
+        "t.run_to_the_end(sys.argv[1])\n"
+    )
+    folder, kills = tmp_path / "killed", 0
+    for wait in (0.31, 0.12, 0.23):
+        command = [sys.executable, "-c", program, str(folder), os.path.dirname(__file__)]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        deadline = time.time() + 60
+        saved = _steps(folder)
+        while _steps(folder) == saved and time.time() < deadline and process.poll() is None:
+            time.sleep(0.01)  # until this run has saved something new
+        time.sleep(wait)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.wait()
+    assert kills, "the runs ended before they could be killed"
+    model, log = run_to_the_end(folder)
+    assert log == whole_log
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, model.state_dict()[name]), name
+
+
+def _steps(folder):
+    state = folder / "state.pt"
+    return len(torch.load(state, weights_only=True)["log"]) if state.is_file() else 0
+
+
+def test_training_learns_and_writes_its_curve(tmp_path):
+    model = tiny_model()
+    one = batch_at(0)
+    log = training.train(
+        model, lambda step: one, plan(steps=60, rate=1e-2), tmp_path, progress=False
+    )
+    assert log[-1]["loss"] < 0.6 * log[0]["loss"]
+    lines = (tmp_path / "log.csv").read_text().splitlines()
+    assert lines[0] == "step,loss,rate" and len(lines) == 61
+
+
+def test_the_rate_warms_up_stays_and_goes_to_zero():
+    p = training.Plan(steps=100, rate=1.0, warmup=10, decay=0.4)
+    rates = [p.rate_at(step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1) and rates[9] == rates[59] == 1.0
+    assert np.all(np.diff(rates[61:]) < 0) and 0 < rates[-1] < 0.05
+
+
+def test_the_state_of_another_model_is_refused(tmp_path):
+    run_to_the_end(tmp_path)
+    other = torch.nn.Linear(2, 2)
+    with pytest.raises(ValueError, match="another model"):
+        training.train(other, batch_at, plan(), tmp_path, progress=False)
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path):
+    model = tiny_model()
+    with pytest.raises(ValueError, match="not a number at step 0"):
+        broken = torch.full((4, 80, 40), torch.nan), batch_at(0)[1]
+        training.train(model, lambda step: broken, plan(), tmp_path, progress=False)
+
+
+# ----------------------------------------------------------------------------------- the mixer
+
+
+def clips():
+    rng = np.random.default_rng(0)
+    for group, words in (("real", ["one"]), ("synthetic", ["two"]), ("other", [])):
+        for voice in "ab":
+            wave = rng.standard_normal(6000).astype(np.float32) * 0.1
+            yield clip_of(wave, words, group, voice)
+
+
+def test_mixed_examples_repeat_and_are_whisper_input():
+    mix = Mix(mel_frames=200)
+    mixer, again = Mixer(clips(), mix, seed=3), Mixer(clips(), mix, seed=3)
+    seen = set()
+    for number in range(60):
+        mel, spans = mixer.example(number)
+        same, same_spans = again.example(number)
+        np.testing.assert_array_equal(mel, same)
+        assert spans == same_spans
+        words = tuple(word for word, _, _ in spans)
+        assert all(0 <= first < end <= 200 for _, first, end in spans)
+        assert mel.shape == (80, 200) and mel.dtype == np.float32 and np.isfinite(mel).all()
+        assert mel.max() - mel.min() <= 2.0001  # 8 powers of ten, divided by 4
+        assert set(words) <= {"one", "two"} and len(words) <= 6
+        seen.add(words)
+    assert () in seen and len(seen) > 5
+
+
+def test_a_voice_is_stretched_not_lost():
+    from speechlib.corpus.mixing import FREQUENCIES, _warped
+
+    root = np.zeros((FREQUENCIES, 40), dtype=np.float16)
+    root[50] = 1.0  # a tone of 2000 Hz
+    power = _warped(root, (1.2, 1.0, 0.0), np.random.default_rng(0))
+    assert abs(int(power.mean(axis=1).argmax()) - 60) <= 1  # now at 2400 Hz
