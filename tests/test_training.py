@@ -153,9 +153,23 @@ def test_mixed_examples_repeat_and_are_whisper_input():
 
 
 def test_a_voice_is_stretched_not_lost():
-    from speechlib.corpus.mixing import FREQUENCIES, _warped
+    from speechlib.corpus.mixing import FREQUENCIES, Person, _warped
 
     root = np.zeros((FREQUENCIES, 40), dtype=np.float16)
     root[50] = 1.0  # a tone of 2000 Hz
-    power = _warped(root, (1.2, 1.0, 0.0), np.random.default_rng(0))
+    root[:, 20:] *= 0.5  # softer in its second half
+    person = Person(np.arange(FREQUENCIES) / 1.2, duration=1.5, tilt=0.0)
+    power, heard = _warped(root, person, np.random.default_rng(0))
     assert abs(int(power.mean(axis=1).argmax()) - 60) <= 1  # now at 2400 Hz
+    assert 52 < power.shape[1] < 66 and power.shape[1] == len(heard)
+    softer = np.argmax(power[60] < 0.5 * power[60, 0])
+    assert abs(heard[softer] - 0.5) < 0.05  # the places tell where the change went
+    assert np.ptp(np.diff(heard)) > 0.1 * np.diff(heard).mean()  # the pace is uneven
+
+
+def test_imagined_tracts_keep_the_order_of_frequencies():
+    from speechlib.corpus.mixing import Person
+
+    for seed in range(50):
+        tract = Person.drawn(np.random.default_rng(seed)).tract
+        assert tract[0] == 0 and (np.diff(tract) >= 0).all() and 130 < tract[-1] < 290

@@ -3,8 +3,10 @@
 input -> output: clips as power spectrograms and a seed -> log-mel (mel bins, mel frames), words
 and where they are.
 Special: everything happens on power, before the logarithm. A voice with a longer
-throat is a stretched frequency axis, a room is a decaying echo over frames, a telephone is a cut
-above 3.4 kHz, noise adds up. That costs milliseconds, so that every step sees new examples.
+throat is a stretched frequency axis, stretched unevenly, since throat and mouth differ by
+themselves; a slower speaker is a stretched time axis, uneven as well. A room is a decaying echo
+over frames, a telephone is a cut above 3.4 kHz, noise adds up. That costs milliseconds, so that
+every step sees new examples.
 
 Sources: vocal tract length perturbation, Jaitly and Hinton 2013; mixing and rooms, Ko et al. 2017.
 """
@@ -100,7 +102,7 @@ class Mixer:
         voices = list(self.groups[kind])
         voice = voices[rng.integers(len(voices))]
         count = rng.choice(6, p=LENGTHS) + 1 if kind in ("real", "synthetic") else 1
-        person = _person(rng)
+        person = Person.drawn(rng)
         place, words = int(rng.integers(0, 60)), []
         tight = rng.random() < 0.25  # some people leave no gaps
         for _ in range(count):
@@ -108,16 +110,18 @@ class Mixer:
                 voice = voices[rng.integers(len(voices))]
             clips = self.groups[kind][voice]
             clip = clips[rng.integers(len(clips))]
-            sound = self.filters @ _warped(clip.power, person, rng)
+            warped, heard = _warped(clip.power, person, rng)
+            sound = self.filters @ warped
             size = sound.shape[1]
             if place + size > power.shape[1]:
                 if words or size > power.shape[1]:
                     break
                 place = power.shape[1] - size
             power[:, place : place + size] += sound
+            spans = np.searchsorted(heard, clip.spans).reshape(-1, 2)  # frames of this sound
             words += [
-                (word, place + round(start * size), place + round(end * size))
-                for word, (start, end) in zip(clip.words, clip.spans, strict=True)
+                (word, place + int(start), place + int(end))
+                for word, (start, end) in zip(clip.words, spans, strict=True)
             ]
             place += size + int(rng.integers(0, 8 if tight else 60))
         return words
@@ -169,28 +173,40 @@ def _loudness(power):
     return float(heard.mean()) if len(heard) else 0.0
 
 
-def _person(rng):
-    """(frequency scale, duration scale, tilt in dB): one imagined speaker."""
-    return rng.uniform(0.82, 1.22), rng.uniform(0.75, 1.35), rng.uniform(-8.0, 8.0)
+@dataclass(frozen=True)
+class Person:
+    """One imagined speaker."""
+
+    tract: np.ndarray  # (frequencies,): where each frequency is taken from, in steps of 40 Hz
+    duration: float
+    tilt: float  # dB from the middle to the highest frequency
+
+    @classmethod
+    def drawn(cls, rng):
+        """A vocal tract up to a fifth shorter or longer, with formants that move by themselves."""
+        scale = rng.uniform(0.82, 1.22) * np.exp(_smooth(rng, FREQUENCIES, 7, 0.05))
+        tract = np.maximum.accumulate(np.arange(FREQUENCIES) / scale)
+        return cls(tract, rng.uniform(0.75, 1.35), rng.uniform(-8.0, 8.0))
 
 
 def _warped(root, person, rng):
-    """A clip's fourth root of power -> power (frequencies, frames) of another speaker."""
-    frequency, duration, tilt = person
-    frames = max(8, round(root.shape[1] * duration * rng.uniform(0.92, 1.08)))
-    at = np.linspace(0, root.shape[1] - 1, frames)
-    low = np.minimum(at.astype(int), root.shape[1] - 2) if root.shape[1] > 1 else at.astype(int)
-    share = (at - low).astype(np.float32)
-    root = root.astype(np.float32)
-    high = np.minimum(low + 1, root.shape[1] - 1)
-    root = root[:, low] * (1 - share) + root[:, high] * share
-    at = np.arange(FREQUENCIES) / frequency
-    low = np.minimum(at.astype(int), FREQUENCIES - 2)
+    """A clip's fourth root of power -> power (frequencies, frames) of another speaker, and where
+    in the clip each of these frames is taken from, as shares of its length (frames,)."""
+    frames = max(8, round(root.shape[1] * person.duration * rng.uniform(0.92, 1.08)))
+    pace = np.cumsum(np.exp(_smooth(rng, frames, 5, 0.25)))  # no two takes go at the same pace
+    shares = (pace - pace[0]) / (pace[-1] - pace[0])
+    root = _between(root.astype(np.float32).T, shares * (root.shape[1] - 1)).T
+    power = _between(root, person.tract) ** 4
+    power[person.tract > FREQUENCIES - 1] *= 0.01  # nothing is known above: faint, not full
+    slope = person.tilt * np.linspace(-1, 1, FREQUENCIES) + rng.uniform(-6, 6)
+    return power * (10 ** (slope / 10)).astype(np.float32)[:, None], shares
+
+
+def _between(rows, at):
+    """Rows at places that need not be whole numbers: linear between neighbours, held at the end."""
+    low = np.clip(at.astype(int), 0, max(0, len(rows) - 2))
     share = np.clip(at - low, 0, 1).astype(np.float32)[:, None]
-    power = (root[low] * (1 - share) + root[low + 1] * share) ** 4
-    power[at > FREQUENCIES - 1] *= 0.01  # nothing is known above: faint, not full
-    slope = tilt * np.linspace(-1, 1, FREQUENCIES) + rng.uniform(-6, 6)
-    return power * (10 ** (slope / 10)).astype(np.float32)[:, None]
+    return rows[low] * (1 - share) + rows[np.minimum(low + 1, len(rows) - 1)] * share
 
 
 def _in_a_room(power, rng):

@@ -18,8 +18,8 @@ def add_arguments(parser):
     parser.add_argument("--decay", type=float, default=0.3, help="last, slowing share of steps")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2, help="processor cores (default 2)")
-    parser.add_argument("--library", metavar="FOLDER", help="a library made by "
-                        "`python -m speechlib.corpus.synthesise --out FOLDER`")  # fmt: skip
+    parser.add_argument("--library", metavar="FOLDER", nargs="*", default=[], help="libraries "
+                        "made by `python -m speechlib.corpus.synthesise --out FOLDER`")  # fmt: skip
     parser.add_argument("--real", metavar="FOLDER", help="recordings named digit_speaker_index.wav "
                         "(Free Spoken Digit Dataset)")  # fmt: skip
     parser.add_argument("--leave-out", nargs="*", default=[], metavar="SPEAKER",

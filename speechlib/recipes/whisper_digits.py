@@ -67,10 +67,10 @@ def config() -> WhisperConfig:
 # ------------------------------------------------------------------------------- what to train on
 
 
-def library_clips(folder, split):
-    """Clips of a library made by `python -m speechlib.corpus.synthesise`."""
+def library_clips(folders, split):
+    """Clips of libraries made by `python -m speechlib.corpus.synthesise`."""
     groups = {"digit": "synthetic", "string": "string", "other": "other"}
-    for path in sorted((Path(folder) / split).glob("*.npz")):
+    for path in sorted(path for folder in folders for path in Path(folder, split).glob("*.npz")):
         with np.load(path) as file:
             samples, starts = file["samples"], file["starts"]
             spoken = json.loads(str(file["words"]))
@@ -206,7 +206,7 @@ def run(args) -> int:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     clips = list(corpus_clips("train"))
-    clips += list(library_clips(args.library, "train")) if args.library else []
+    clips += list(library_clips(args.library, "train"))
     clips += list(real_clips(args.real, leave_out=args.leave_out)) if args.real else []
     clips = _weighted(clips)
     watch = {"valid": list(library_clips(args.library, "valid")) if args.library else
