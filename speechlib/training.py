@@ -1,21 +1,24 @@
 """One small trainer: batches in, a trained model out, and nothing lost on the way.
 
-input -> output: a model with `.loss(...)` and a function step -> batch -> the model,
+input -> output: a model with `.loss(...)` and a function number -> batch -> the model,
 trained in place, and a folder with `log.csv` and the state to go on from.
-Special: batch number i is always the same, and the state holds the optimiser and the random
-numbers; so a run that was killed goes on exactly where its last saved state was.
+Special: batch number i is always the same and is always met with the same random numbers, so a
+run that was killed goes on exactly where its last saved state was, and a step that is dealt to
+several processes (`torchrun`) has the same loss as one that a single process takes alone.
 
 Schedule: warm-up, constant, linear decay to zero (Hagele et al. 2024); AdamW (Loshchilov and
 Hutter 2019).
 """
 
 import csv
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
 from speechlib import paths
+from speechlib.processes import Processes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +31,20 @@ class Plan:
     decay: float = 0.3  # the last share of the steps
     weight_decay: float = 0.05
     clip: float = 1.0  # largest norm of all gradients together
+    accumulate: int = 1  # batches a step; their losses and gradients are averaged
     seed: int = 0
     evaluate_every: int = 500  # steps
     save_every: int = 250  # steps
+    watch: str | None = None  # what to stop for: a number of `evaluate`, smaller is better
+    patience: int = 5  # evaluations without a better one before it stops; needs `watch`
     bfloat16: bool = True  # matrix products in bfloat16, weights in float32
+
+    def __post_init__(self):
+        for name in ("steps", "accumulate", "evaluate_every", "save_every", "patience"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.decay <= 1:
+            raise ValueError(f"decay is a share of the steps, 0 to 1, got {self.decay}")
 
     def rate_at(self, step):
         """Learning rate of a step, counted from 0."""
@@ -41,36 +54,75 @@ class Plan:
         return self.rate * min(up, down)
 
 
-def train(model, batch_at, plan, folder, evaluate=None, progress=True):
-    """Trains the model in place; returns the log as a list of dicts.
+def train(model, batch_at, plan, folder, evaluate=None, progress=True, on_row=None):
+    """Trains the model in place; returns the log as a list of dicts, one a step.
 
-    batch_at(step) -> tensors that `model.loss` takes; the same step always gives the same batch.
+    batch_at(number) -> tensors that `model.loss` takes; the same number always gives the same
+        batch; step s takes the batches s * plan.accumulate and those after it.
     folder: log.csv and state.pt are kept here; a state found here is gone on from.
     evaluate(model) -> dict of numbers, called every `plan.evaluate_every` steps and at the end.
+    on_row(row): called with each new line of the log; `speechlib.viz.LiveCurves` is one.
+    With `plan.watch` the model ends with its best weights (also in best.pt), and stops when
+    `plan.patience` evaluations brought nothing better.
+    Started by torchrun, every process takes its share of the batches and all return the same. They
+    must come with equal models and see one folder.
+    Raises ValueError for a state of another model, a loss that is not a number, and batches that
+    cannot be dealt evenly.
     """
     from tqdm import tqdm
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(plan.seed)
-    optimizer = _optimizer(model, plan)
-    start, log = _resume(folder / "state.pt", model, optimizer)
-    steps = range(start, plan.steps)
-    bar = tqdm(steps, initial=start, total=plan.steps, disable=None if progress else True)
-    for step in bar:
-        loss = _step(model, optimizer, batch_at(step), plan, step)
-        row = {"step": step + 1, "loss": round(loss, 5), "rate": plan.rate_at(step)}
-        last = step + 1 == plan.steps
-        if evaluate and (last or (step + 1) % plan.evaluate_every == 0):
-            model.eval()
-            row |= evaluate(model)
-            bar.write("  ".join(f"{k} {v:.4g}" for k, v in row.items()))
-        log.append(row)
-        bar.set_postfix(loss=f"{loss:.3f}")
-        if last or (step + 1) % plan.save_every == 0:
-            _save(folder, model, optimizer, log, plan)
+    with Processes(plan.accumulate) as processes:
+        model.to(processes.device(model))
+        optimizer = _optimizer(model, plan)
+        start, log = _resume(folder / "state.pt", model, optimizer)
+        hidden = True if processes.rank or not progress else None
+        bar = tqdm(range(start, plan.steps), initial=start, total=plan.steps, disable=hidden)
+        for step in bar:
+            if _stale(log, plan):
+                bar.write(f"stopped: {plan.watch} was not better for {plan.patience} evaluations")
+                break
+            loss = _step(model, optimizer, batch_at, plan, step, processes)
+            row = {"step": step + 1, "loss": round(loss, 5), "rate": plan.rate_at(step)}
+            last = step + 1 == plan.steps
+            if evaluate and (last or (step + 1) % plan.evaluate_every == 0):
+                row |= _evaluated(model, evaluate, plan, log, folder, processes)
+                bar.write("  ".join(f"{k} {v:.4g}" for k, v in row.items()))
+            log.append(row)
+            bar.set_postfix(loss=f"{loss:.3f}")
+            if processes.rank == 0 and on_row is not None:
+                on_row(row)
+            if processes.rank == 0 and (last or (step + 1) % plan.save_every == 0):
+                _save(folder, model, optimizer, log, plan)
+        processes.wait()  # until the best weights are written
+        if plan.watch and (folder / "best.pt").is_file():
+            model.load_state_dict(torch.load(folder / "best.pt", weights_only=True))
     model.eval()
     return log
+
+
+def _evaluated(model, evaluate, plan, log, folder, processes):
+    """What `evaluate` finds (every process finds the same); the best weights are kept."""
+    model.eval()
+    found = evaluate(model)
+    if plan.watch is not None:
+        if plan.watch not in found:
+            raise ValueError(f"watch={plan.watch!r}, but evaluate gives {', '.join(found)}")
+        earlier = [row[plan.watch] for row in log if plan.watch in row]
+        if processes.rank == 0 and found[plan.watch] < min(earlier, default=float("inf")):
+            paths.write_whole(
+                folder / "best.pt", lambda path: torch.save(model.state_dict(), path)
+            )
+    return found
+
+
+def _stale(log, plan):
+    """True when the last `patience` evaluations were not better than the best before them."""
+    found = [row[plan.watch] for row in log if plan.watch in row]
+    if len(found) <= plan.patience:
+        return False
+    return min(found[-plan.patience :]) >= min(found[: -plan.patience])
 
 
 def _optimizer(model, plan):
@@ -87,19 +139,31 @@ def _optimizer(model, plan):
     )
 
 
-def _step(model, optimizer, batch, plan, step):
+def _step(model, optimizer, batch_at, plan, step, processes):
+    """One update of the weights; returns the mean loss of its batches."""
     model.train()
     for group in optimizer.param_groups:
         group["lr"] = plan.rate_at(step)
+    optimizer.zero_grad()
     device = next(model.parameters()).device
-    parts = [part.to(device) for part in batch]
-    with torch.autocast(device.type, torch.bfloat16, enabled=plan.bfloat16):
-        loss = model.loss(*parts)
-    value = loss.item()
+    total = torch.zeros((), device=device)
+    first = step * plan.accumulate
+    for number in range(first + processes.rank, first + plan.accumulate, processes.count):
+        parts = [part.to(device) if torch.is_tensor(part) else part for part in batch_at(number)]
+        torch.manual_seed(plan.seed * 1_000_003 + number)  # dropout goes by the batch, not by time
+        half = torch.autocast(device.type, torch.bfloat16) if plan.bfloat16 else nullcontext()
+        with half:
+            loss = model.loss(*parts) / plan.accumulate
+        loss.backward()
+        total += loss.detach()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    for p in trained:
+        if p.grad is None:  # LayerDrop left it out here; in another process perhaps not
+            p.grad = torch.zeros_like(p)
+    processes.add_up([total, *(p.grad for p in trained)])
+    value = total.item()
     if value != value:
         raise ValueError(f"the loss is not a number at step {step}; lower the rate {plan.rate}")
-    optimizer.zero_grad()
-    loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), plan.clip)
     optimizer.step()
     return value
@@ -110,7 +174,6 @@ def _save(folder, model, optimizer, log, plan):
     state = {
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "random": torch.get_rng_state(),
         "log": log,
         "plan": asdict(plan),
     }
@@ -138,5 +201,4 @@ def _resume(path, model, optimizer):
             f"{path} is the state of another model; give another folder or remove it"
         ) from error
     optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random"])
     return len(state["log"]), state["log"]

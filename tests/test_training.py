@@ -91,6 +91,103 @@ def _steps(folder):
     return len(torch.load(state, weights_only=True)["log"]) if state.is_file() else 0
 
 
+def run_in_shares(folder):
+    """A run of two batches a step; by torchrun, each of two processes takes one of them."""
+    torch.set_num_threads(1)
+    model = tiny_model()
+    shared = plan(steps=6, accumulate=2, bfloat16=False)
+    log = training.train(
+        model, batch_at, shared, folder, evaluate=lambda m: {"half": 0.5}, progress=False
+    )
+    if os.environ.get("RANK", "0") == "1":
+        torch.save(model.state_dict(), folder / "second.pt")
+    return model, log
+
+
+def test_two_processes_have_the_loss_curve_of_one(tmp_path):
+    alone, alone_log = run_in_shares(tmp_path / "alone")
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import pathlib, sys; sys.path[:0] = sys.argv[2:]; import test_training as t\n"
+        "t.run_in_shares(pathlib.Path(sys.argv[1]))\n"
+    )
+    here = os.path.dirname(__file__)
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+        + [program, tmp_path / "both", here, os.path.dirname(here)],
+        check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=300,
+    )  # fmt: skip
+    states = [torch.load(tmp_path / "both" / name, weights_only=True)
+              for name in ("state.pt", "second.pt")]  # fmt: skip
+    assert states[0]["log"] == alone_log
+    for name, value in alone.state_dict().items():
+        assert torch.equal(value, states[0]["model"][name]), name
+        assert torch.equal(value, states[1][name]), name
+
+
+def test_two_batches_a_step_are_one_batch_of_both(tmp_path):
+    rows = {}
+    for accumulate in (1, 2):
+        torch.manual_seed(0)
+        model = torch.nn.Linear(3, 1)
+        model.loss = lambda x, y, m=model: (m(x) - y).square().mean()
+        halves = [(torch.randn(4, 3), torch.randn(4, 1)) for _ in range(8)]
+
+        def made(number, accumulate=accumulate, halves=halves):
+            if accumulate == 2:
+                return halves[number]
+            return [torch.cat(parts) for parts in zip(*halves[2 * number : 2 * number + 2],
+                                                      strict=True)]  # fmt: skip
+
+        p = plan(steps=4, accumulate=accumulate, bfloat16=False)
+        log = training.train(model, made, p, tmp_path / str(accumulate), progress=False)
+        rows[accumulate] = [row["loss"] for row in log]
+    assert rows[1] == pytest.approx(rows[2], abs=2e-5)
+
+
+def test_batches_that_cannot_be_dealt_evenly_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="3 batches a step cannot be dealt evenly to 2"):
+        training.train(tiny_model(), batch_at, plan(accumulate=3), tmp_path, progress=False)
+
+
+def test_it_stops_when_nothing_gets_better_and_keeps_the_best(tmp_path):
+    errors = iter([0.5, 0.3, 0.4, 0.35, 0.2, 0.1])
+    kept = []
+
+    def evaluate(model):
+        kept.append({name: value.clone() for name, value in model.state_dict().items()})
+        return {"error": next(errors)}
+
+    model = tiny_model()
+    p = plan(steps=30, evaluate_every=2, watch="error", patience=2)
+    rows = []
+    log = training.train(model, batch_at, p, tmp_path, evaluate, progress=False,
+                         on_row=rows.append)  # fmt: skip
+    assert len(log) == 8 and rows == log  # evaluations after 2, 4, 6 and 8 steps
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, kept[1][name]), name
+    with pytest.raises(ValueError, match="watch='loudness', but evaluate gives error"):
+        p = plan(steps=2, evaluate_every=2, watch="loudness")
+        training.train(tiny_model(), batch_at, p, tmp_path / "b", lambda m: {"error": 1.0}, False)
+
+
+def test_a_full_disk_leaves_the_state_that_was_there(tmp_path, monkeypatch):
+    first, first_log = run_to_the_end(tmp_path)
+    before = (tmp_path / "state.pt").read_bytes()
+
+    def full(state, path):
+        with open(path, "wb") as file:
+            file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        training.train(tiny_model(), batch_at, plan(steps=2 * STEPS), tmp_path, progress=False)
+    assert (tmp_path / "state.pt").read_bytes() == before
+    assert not list(tmp_path.glob(".*.part"))
+
+
 def test_training_learns_and_writes_its_curve(tmp_path):
     model = tiny_model()
     one = batch_at(0)
