@@ -13,7 +13,8 @@ import sys
 
 from speechlib import setup_environment
 
-PURPOSE = {"lab": "the lessons", "test": "make test"}
+PURPOSE = {"lab": "the lessons", "flax": "the Flax models", "test": "make test"}
+COMMAND = {"flax": 'pip install "speechlib[flax]"', "test": "make test"}
 
 
 def add_arguments(parser):
@@ -56,7 +57,7 @@ def _extra_lines():
         if lacking:
             incomplete.append(extra)
         if extra != "lab" and lacking:
-            print(f"for {purpose}: {len(lacking)} more packages; `{purpose}` installs them")
+            print(f"for {purpose}: {len(lacking)} more packages; `{COMMAND[extra]}` installs them")
             continue
         print(f"for {purpose}:")
         for requirement in setup_environment.requirements(extra):

@@ -24,9 +24,9 @@ CONSTRAINTS = Path(__file__).resolve().parent / "constraints.txt"
 OLDEST = (3, 11)
 # extra -> (download, disk) in GB with PyTorch's CPU build, Linux x86-64, Python 3.11, as measured;
 # the CUDA build that PyPI has for Linux adds about (3, 7) to it
-SIZES = {"lab": (0.35, 1.6), "test": (0.85, 3.4)}
+SIZES = {"lab": (0.35, 1.6), "flax": (0.4, 1.5), "test": (0.95, 3.9)}
 CUDA_EXTRA = (3.0, 7.0)
-INCLUDES = {"base": (), "lab": ("lab",), "test": ("lab", "test")}
+INCLUDES = {"base": (), "lab": ("lab",), "flax": ("flax",), "test": ("lab", "flax", "test")}
 # where a distribution's import name is not its own name with "-" for "_"
 IMPORT_NAMES = {"pyyaml": "yaml", "pytest-xdist": "xdist", "openai-whisper": "whisper"}
 

@@ -9,6 +9,7 @@ Notebook: 09_whisper
 
 import contextlib
 import contextvars
+import sys
 import warnings
 from fnmatch import fnmatchcase
 
@@ -19,6 +20,8 @@ class _Trace:
     def __init__(self, model, pattern, edit):
         self.paths = {id(module): path for path, module in _named_modules(model)}
         self.order = {path: place for place, path in enumerate(self.paths.values())}
+        if not hasattr(model, "named_modules"):  # Flax sorts by name: the order of running it is
+            self.order = dict.fromkeys(self.order, 0)
         self.pattern = pattern
         self.edit = edit or {}
         self.seen = {}
@@ -97,6 +100,9 @@ def _check_patterns(pattern, edit):
 def _named_modules(model):
     if hasattr(model, "named_modules") and not isinstance(model, type):  # torch.nn.Module
         return model.named_modules()
+    nnx = sys.modules.get("flax.nnx")  # no Flax model can be there before its library is
+    if nnx is not None and isinstance(model, nnx.Module):
+        return [(".".join(map(str, path)), each) for path, each in nnx.iter_modules(model)]
     raise ValueError(f"trace needs a model of this package, got {type(model).__name__}")
 
 
@@ -111,6 +117,7 @@ def trace(model, pattern="*.weights", edit=None):
         `keep` (head, 1, 1) zero at head 2.
     Yields a dict in layer order: path -> value, or a list of values where a module ran more than
     once (decoding steps). Attention weights are (batch, head, query, key).
+    A Flax model under `jit` is another object inside: open the trace in there and return the dict.
     Raises ValueError for something else than a model, a pattern or an edit, and for an edit that
     changes the shape or the number type; warns of a pattern that fitted nothing.
     """
@@ -131,6 +138,11 @@ def record(module, word, value):
         if one.wants(path):
             value = one.store(module, path, value)
     return value
+
+
+def is_open():
+    """True while anybody traces anything."""
+    return bool(_ACTIVE.get())
 
 
 def is_traced(module, word):

@@ -109,7 +109,7 @@ def test_every_import_of_the_package_is_declared():
     of_pypi = {canonicalize_name(n): m for n, m in setup_environment.IMPORT_NAMES.items()}
     declared = {
         of_pypi.get(name, name.replace("-", "_"))
-        for name in bounds([*PROJECT["dependencies"], *EXTRAS["lab"]])
+        for name in bounds([*PROJECT["dependencies"], *EXTRAS["lab"], *EXTRAS["flax"]])
     }
     known = declared | set(sys.stdlib_module_names) | {"speechlib"}
     brought = {"IPython", "ipywidgets", "traitlets", "PIL", "cycler", "jupyter_client"}

@@ -1,0 +1,79 @@
+"""The static key/value cache of a decoder: what has been computed for earlier tokens is kept.
+
+input -> output: keys and values of the new tokens (batch, head, new, head width) -> those of all
+tokens so far (batch, head, tokens, head width).
+Special: the mirror of `torch_models/kv_cache.py`. Under `jit` every shape is fixed and the length
+is not known, so there `write` returns all slots and the causal mask hides the empty ones.
+
+Notebook: 19_flax
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+
+class KVCache(nnx.Module):
+    """Keys and values of one layer, for up to `slots` tokens."""
+
+    def __init__(self, batch, heads, slots, head_width, dtype=jnp.float32):
+        if slots < 1:
+            raise ValueError(f"a cache needs at least one slot, got {slots}")
+        shape = (batch, heads, slots, head_width)
+        self.keys = nnx.Cache(jnp.zeros(shape, dtype))
+        self.values = nnx.Cache(jnp.zeros(shape, dtype))
+        self.length = nnx.Cache(jnp.zeros((), jnp.int32))  # tokens written so far
+
+    def write(self, key, value):
+        """Appends (batch, head, new, head width); returns all keys and all values so far.
+
+        Raises ValueError for another batch than the cache was made for, and when it is full (which
+        cannot be seen under `jit`).
+        """
+        if len(key) != len(self.keys):
+            raise ValueError(
+                f"the cache was made for a batch of {len(self.keys)}, {len(key)} came; make one "
+                "with init_cache(batch, slots, memory) for this batch"
+            )
+        places, begin = self.places(key.shape[2]), self.length[...]
+        for buffer, new in ((self.keys, key), (self.values, value)):
+            new = new.astype(buffer.dtype)
+            buffer[...] = jax.lax.dynamic_update_slice_in_dim(buffer[...], new, begin, axis=2)
+        self.length[...] = begin + key.shape[2]
+        return self.keys[:, :, :places], self.values[:, :, :places]
+
+    def places(self, new):
+        """How many keys the next `new` tokens get to look at: those so far, or under `jit` all
+        slots."""
+        slots, length = self.keys.shape[2], self.length[...]
+        if isinstance(length, jax.core.Tracer):
+            return slots
+        if length + new > slots:
+            raise ValueError(
+                f"the cache has {slots} slots, {length} are filled and {new} more tokens came; "
+                "reserve more slots or generate fewer tokens"
+            )
+        return int(length) + new
+
+    def reorder(self, rows):
+        """Row i becomes what row rows[i] was; rows: (batch,) integers."""
+        self.keys[...], self.values[...] = self.keys[rows], self.values[rows]
+
+
+class DecoderCache(nnx.Module):
+    """One `KVCache` a layer, and the keys and values of the encoder's output, made once."""
+
+    def __init__(self, layers, memory, memory_mask=None):
+        self.layers = nnx.List(layers)
+        self.memory = nnx.data(memory)  # list of (keys, values), one a layer
+        self.memory_mask = nnx.data(memory_mask)
+
+    @property
+    def length(self):
+        """Tokens written so far."""
+        return self.layers[0].length[...]
+
+    def reorder(self, rows):
+        """Beam search moves whole hypotheses; their memory moves along."""
+        for layer in self.layers:
+            layer.reorder(rows)
