@@ -18,7 +18,10 @@ WEIGHTS = RNG.dirichlet(np.ones(30), 4)
 TABLE = np.sin(np.arange(20)[:, None] / 50 ** (np.arange(8) / 8))
 PATHS = {f"encoder.blocks.{i}.self_attention.weights": RNG.dirichlet(np.ones(9), (1, 3, 9))
          for i in range(2)}
+LOG = [{"step": n, "loss": 3 / n, "rate": 1e-3} | ({"words wrong": 1 / n} if n % 10 == 0 else {})
+       for n in range(1, 41)]
 PLOTS = {
+    "curves": lambda ax=None: viz.plot_curves(LOG, ax),
     "waveform": lambda ax=None: viz.plot_waveform(
         RNG.normal(size=800), ax, spans=[("one", 0.01, 0.03)]),
     "log_mel": lambda ax=None: viz.plot_log_mel(RNG.normal(size=(8, 50)), ax, valid_frames=30),
@@ -47,7 +50,7 @@ def test_a_plot_is_titled_names_its_axes_and_describes_itself(name):
     assert len(html) < 60_000
 
 
-@pytest.mark.parametrize("name", [n for n in PLOTS if n != "sinusoids"])
+@pytest.mark.parametrize("name", [n for n in PLOTS if n not in ("sinusoids", "curves")])
 def test_a_plot_uses_the_axes_it_is_given(name):
     from matplotlib import pyplot
 
@@ -69,6 +72,17 @@ def test_alt_text_tells_what_the_data_say():
     assert "-2.00" in viz.plot_matrix([[1.0, -2.0]]).alt
     told = viz.plot_cross_attention(weights, tokens=["one", "two", "six"], valid_s=1.0).alt
     assert "“two” at 1.20 s" in told and "padding" in told
+
+
+def test_curves_grow_with_the_training():
+    live = viz.LiveCurves(every_s=0, also=lambda log: f"<p>{len(log)} rows</p>")
+    with pytest.raises(ValueError, match="the log is empty"):
+        viz.plot_curves([])
+    for row in LOG[:12]:
+        live(row)
+    assert "after 12 steps" in live.alt and "words wrong: 0.1" in live.alt
+    bundle, _ = live._repr_mimebundle_()
+    assert "12 rows" in bundle["text/html"] and "after 12 steps" in bundle["text/html"]
 
 
 def test_masks_are_told_apart_without_colour():
