@@ -73,3 +73,20 @@ def memory(values, batch, width, like):
             f"{tuple(values.shape)}; model.encode makes it"
         )
     return values
+
+
+def classes(values, batch, count, device):
+    """One class a row -> (batch,) int64. Raises ValueError for another shape, another kind, or a
+    class that there is not."""
+    values = as_tensor(values, "labels (batch,)")
+    if values.is_floating_point() or values.dtype == torch.bool or values.numel() != batch:
+        raise ValueError(
+            f"expected labels of shape ({batch},), whole numbers, got {tuple(values.shape)} of "
+            f"{values.dtype}"
+        )
+    values = values.reshape(batch).to(device, torch.long)
+    if batch and not (0 <= values.min() and values.max() < count):
+        raise ValueError(
+            f"labels must lie in 0 to {count - 1}, got {int(values.min())} to {int(values.max())}"
+        )
+    return values
