@@ -67,7 +67,7 @@ class LiveCurves(ipywidgets.VBox):
     """
 
     def __init__(self, every_s=2.0, also=None, title="Training"):
-        self.log, self._every_s, self._also, self._title = [], every_s, also, title
+        self.rows, self._every_s, self._also, self._title = [], every_s, also, title
         self._next = 0.0
         self.picture = ipywidgets.HTML("<p>The curves appear with the first steps.</p>")
         self.second = ipywidgets.HTML()
@@ -76,17 +76,17 @@ class LiveCurves(ipywidgets.VBox):
 
     def __call__(self, row):
         """Takes one more row of the log."""
-        self.log.append(dict(row))
+        self.rows.append(dict(row))
         if time.monotonic() >= self._next:
             self.draw()
 
     def draw(self):
         """Draws what there is now; called by itself, and once more at the end."""
-        drawn = plot_curves(self.log, title=self._title)
+        drawn = plot_curves(self.rows, title=self._title)
         self.alt = alt_of(drawn.axes)
         self.picture.value = picture_html(drawn.figure, self.alt)
         if self._also is not None:
-            self.second.value = self._also(self.log)
+            self.second.value = self._also(self.rows)
         self._next = time.monotonic() + self._every_s
 
     def _repr_mimebundle_(self, **options):
