@@ -9,61 +9,23 @@ A tensor without a row, a parameter left unfilled or a wrong shape is an error t
 import json
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from speechlib import paths
+from speechlib.rename_rows import (
+    ARCHITECTURES,
+    BARE,
+    LISTENERS,
+    OLD_ENDINGS,
+    OPTIONAL,
+    PARAMETERS,
+    ROWS,
+    SPEAKERS,
+    UNUSED,
+    Architecture,
+)
 
-# architecture in config.json -> (our system, prefix of the tensor names that it is saved with)
-ARCHITECTURES = {
-    "WhisperForConditionalGeneration": ("whisper", "model."),
-    "WhisperModel": ("whisper", ""),
-}
-# the prefix that the names of the whole model have; either kind of folder is read with or without
-PREFIX = {"whisper": "model."}
-BARE = {"whisper": "WhisperModel"}  # model_type -> architecture when config.json names none
-
-_BLOCK = {
-    "self_attn.q_proj": "self_attention.query",
-    "self_attn.k_proj": "self_attention.key",
-    "self_attn.v_proj": "self_attention.value",
-    "self_attn.out_proj": "self_attention.output",
-    "self_attn_layer_norm": "self_norm",
-    "fc1": "feed_forward.up",
-    "fc2": "feed_forward.down",
-    "final_layer_norm": "feed_forward_norm",
-}
-_CROSS = {
-    "encoder_attn.q_proj": "cross_attention.query",
-    "encoder_attn.k_proj": "cross_attention.key",
-    "encoder_attn.v_proj": "cross_attention.value",
-    "encoder_attn.out_proj": "cross_attention.output",
-    "encoder_attn_layer_norm": "cross_norm",
-}
-
-
-def _blocks(theirs, ours, rows):
-    return {f"{theirs}.{a}": f"{ours}.{b}" for a, b in rows.items()}
-
-
-# Hugging Face module path -> our module path; the leaf (weight, bias) stays
-ROWS = {
-    "whisper": {
-        "encoder.conv1": "encoder.conv1",
-        "encoder.conv2": "encoder.conv2",
-        "encoder.embed_positions": "encoder.positions",
-        **_blocks("encoder.layers.*", "encoder.blocks.*", _BLOCK),
-        "encoder.layer_norm": "encoder.norm",
-        "decoder.embed_tokens": "decoder.token_embedding",
-        "decoder.embed_positions": "decoder.positions",
-        **_blocks("decoder.layers.*", "decoder.blocks.*", _BLOCK | _CROSS),
-        "decoder.layer_norm": "decoder.norm",
-    }
-}
-# may be missing in a checkpoint: our own value stays (a sinusoid table is built, not learned)
-OPTIONAL = {"whisper": {"encoder.positions.weight"}}
-# a second copy of another tensor: absent, or present and equal
-TIED = {"whisper": {"proj_out.weight": "decoder.token_embedding.weight"}}
 # files beside the tensors that a saved copy keeps
 COMPANIONS = (
     "generation_config.json",
@@ -84,9 +46,8 @@ class Checkpoint:
     """A checkpoint folder, read but for its tensors."""
 
     folder: Path
-    system: str  # a key of ROWS
-    architecture: str
-    prefix: str  # of the tensor names inside
+    architecture: str  # as in config.json
+    kind: Architecture  # what we make of it
     config: dict  # config.json as it is
     generation: dict = field(default_factory=dict)  # generation_config.json, or {}
 
@@ -99,23 +60,72 @@ def open_checkpoint(source) -> Checkpoint:
     """
     folder = _resolve(source)
     config = read_json(folder / "config.json")
-    named = config.get("architectures") or BARE.get(config.get("model_type"))
-    architecture = named[0] if isinstance(named, list) else named
-    if architecture not in ARCHITECTURES:
-        came = architecture or f"model_type {config.get('model_type')!r}"
-        raise ValueError(
-            f"{folder / 'config.json'} asks for {came}; speechlib loads "
-            f"{', '.join(ARCHITECTURES)}"
-        )
-    system, prefix = ARCHITECTURES[architecture]
+    architecture, kind = architecture_of(config, folder / "config.json")
     generation = folder / "generation_config.json"
     return Checkpoint(
         folder=folder,
-        system=system,
         architecture=architecture,
-        prefix=prefix,
+        kind=kind,
         config=config,
         generation=read_json(generation) if generation.is_file() else {},
+    )
+
+
+def architecture_of(config, where="config.json"):
+    """A `config.json` -> (the name of its architecture, what we make of it).
+
+    `where`: for the message of the ValueError that an unknown architecture or part raises.
+    """
+    named = config.get("architectures") or BARE.get(config.get("model_type"))
+    name = named[0] if isinstance(named, list) else named
+    if name not in ARCHITECTURES:
+        came = name or f"model_type {config.get('model_type')!r}"
+        raise ValueError(f"{where} asks for {came}; speechlib loads {', '.join(ARCHITECTURES)}")
+    kind = ARCHITECTURES[name]
+    if name != "SpeechEncoderDecoderModel":
+        return name, kind
+    listener = LISTENERS[_part(config, "encoder", LISTENERS, where)][1]
+    speaker = ARCHITECTURES[SPEAKERS[_part(config, "decoder", SPEAKERS, where)]]
+    handed = {
+        attribute: replace(kind.handed[attribute], architecture=part)
+        for attribute, part in (("encoder", listener), ("decoder", speaker))
+    }
+    return name, replace(kind, handed=handed)
+
+
+def _part(config, name, known, where):
+    """The model_type of the encoder or the decoder inside a SpeechEncoderDecoderModel."""
+    part = config.get(name)
+    came = part.get("model_type") if isinstance(part, dict) else None
+    if came not in known:
+        raise ValueError(
+            f"{where} asks for a SpeechEncoderDecoderModel whose {name} is "
+            f"{came or 'not described'}; speechlib has {', '.join(known)}"
+        )
+    return came
+
+
+def settings_of(model, kind, carried=None) -> dict:
+    """The `config.json` of a model: what it came with, and what our configs decide."""
+    carried, written = carried or {}, {}
+    for name, part in kind.handed.items():
+        inner, own = getattr(model, name), part.own_config
+        settings = settings_of(inner, part.architecture, carried.get(name) if own else None)
+        written |= {name: settings} if own else settings
+    return carried | written | model.config.to_hugging_face()
+
+
+def architecture_of_model(model):
+    """(name, Architecture) for a model that was not loaded, by the file and the name of its
+    class. Raises ValueError where Hugging Face has no such model."""
+    classes = {f"{c.__module__.rpartition('.')[2]}.{c.__name__}" for c in type(model).__mro__}
+    for name, kind in ARCHITECTURES.items():
+        if kind.model in classes:
+            settings = settings_of(model, kind)
+            if settings.get("model_type") == kind.model_type:
+                return architecture_of(settings | {"architectures": [name]}, "the model")
+    raise ValueError(
+        f"expected a model of this package that Hugging Face has too, got {type(model).__name__}"
     )
 
 
@@ -174,27 +184,87 @@ def available() -> list[dict]:
 
 
 def our_name(name, system, prefix="") -> str | None:
-    """A tensor's name in our models, or None when no row fits."""
+    """A tensor's name in our models, or None when no row of the system fits."""
     name = name.removeprefix(prefix)
     module, _, leaf = name.rpartition(".")
-    return _renamed(module, leaf, ROWS[system])
+    found = _renamed(module, ROWS[system])
+    return None if found is None else f"{found}.{leaf}"
 
 
-def their_name(name, system, prefix="") -> str | None:
-    """The inverse of `our_name`."""
-    module, _, leaf = name.rpartition(".")
-    found = _renamed(module, leaf, {ours: theirs for theirs, ours in ROWS[system].items()})
-    return None if found is None else prefix + found
-
-
-def _renamed(module, leaf, rows):
-    numbers = re.findall(r"\.(\d+)(?=\.|$)", module)
-    row = rows.get(re.sub(r"\.\d+(?=\.|$)", ".*", module))
+def _renamed(path, rows):
+    """A path by the row that fits it; `*` in a row stands for a layer number."""
+    numbers = re.findall(r"\.(\d+)(?=\.|$)", path)
+    row = rows.get(re.sub(r"\.\d+(?=\.|$)", ".*", path))
     if row is None:
         return None
     for number in numbers:
         row = row.replace("*", number, 1)
-    return f"{row}.{leaf}"
+    return row
+
+
+def place_of(name, kind: Architecture) -> str | None:
+    """Where a tensor of a checkpoint belongs in our model: its name there, or None."""
+    for attribute, handed in kind.handed.items():
+        for prefix in {handed.prefix, handed.prefix if handed.own_config else ""}:
+            inner = name.startswith(prefix) and place_of(
+                name.removeprefix(prefix), handed.architecture
+            )
+            if inner:
+                return f"{attribute}.{inner}"
+    for prefix in (kind.prefix, kind.also):
+        if name.startswith(prefix):
+            short = name.removeprefix(prefix)
+            for old, new in OLD_ENDINGS.items():
+                short = short.removesuffix(old) + new if short.endswith(old) else short
+            found = _renamed(short, PARAMETERS.get(kind.rows, {})) or our_name(short, kind.rows)
+            if found is not None:
+                return found
+    return None
+
+
+def their_name(name, kind: Architecture) -> str | None:
+    """What Hugging Face calls one of our parameters: the inverse of `place_of`."""
+    attribute, _, inner = name.partition(".")
+    if attribute in kind.handed:
+        handed = kind.handed[attribute]
+        found = their_name(inner, handed.architecture)
+        return None if found is None else handed.prefix + found
+    found = _renamed(name, _turned(PARAMETERS.get(kind.rows, {})))
+    if found is None:
+        module, _, leaf = name.rpartition(".")
+        path = _renamed(module, _turned(ROWS[kind.rows]))
+        found = None if path is None else f"{path}.{leaf}"
+    return None if found is None else kind.prefix + found
+
+
+def _turned(rows):
+    return {ours: theirs for theirs, ours in rows.items()}
+
+
+def _copies(kind):
+    """Tensors that are a second copy of a parameter: their name -> our parameter."""
+    found = dict(kind.tied)
+    for attribute, handed in kind.handed.items():
+        inner = _copies(handed.architecture).items()
+        found |= {handed.prefix + copy: f"{attribute}.{original}" for copy, original in inner}
+    return found
+
+
+def _optional(kind):
+    """Our parameters that a checkpoint may lack."""
+    found = set(OPTIONAL.get(kind.rows, ()))
+    for attribute, handed in kind.handed.items():
+        found |= {f"{attribute}.{name}" for name in _optional(handed.architecture)}
+    return found
+
+
+def _unused(kind):
+    """Tensors that may be there although the model has no place for them."""
+    rows = UNUSED.get(kind.rows, ())
+    found = {prefix + name for prefix in (kind.prefix, kind.also) for name in rows}
+    for handed in kind.handed.values():
+        found |= {handed.prefix + name for name in _unused(handed.architecture)}
+    return found
 
 
 def match(theirs: dict, ours: dict, checkpoint: Checkpoint) -> dict:
@@ -204,28 +274,30 @@ def match(theirs: dict, ours: dict, checkpoint: Checkpoint) -> dict:
     Returns our name -> their array. Raises one ValueError that lists every tensor without a row,
     every parameter left unfilled and every wrong shape.
     """
-    system, tied = checkpoint.system, TIED[checkpoint.system]
+    kind = checkpoint.kind
+    copies, may_lack, unused = _copies(kind), _optional(kind), _unused(kind)
     found, unknown, wrong, misshapen = {}, [], [], set()
     for name, tensor in theirs.items():
-        if name in tied:
+        if name in copies:
             continue
-        mine = our_name(name, system, PREFIX[system])
-        if mine not in ours or mine in found:
+        mine = place_of(name, kind)
+        if mine in ours and mine not in found:
+            if tuple(tensor.shape) == tuple(ours[mine].shape):
+                found[mine] = tensor
+            else:
+                wrong.append(f"{name}: {tuple(tensor.shape)}, expected {tuple(ours[mine].shape)}")
+                misshapen.add(mine)
+        elif mine in ours or name not in unused:
             unknown.append(name)
-        elif tuple(tensor.shape) != tuple(ours[mine].shape):
-            wrong.append(f"{name}: {tuple(tensor.shape)}, expected {tuple(ours[mine].shape)}")
-            misshapen.add(mine)
-        else:
-            found[mine] = tensor
     wrong += [
-        f"{copy}: differs from {_theirs(original, checkpoint)}, which it must equal"
-        for copy, original in tied.items()
+        f"{copy}: differs from {their_name(original, kind)}, which it must equal"
+        for copy, original in copies.items()
         if copy in theirs and original in found and not _equal(theirs[copy], found[original])
     ]
-    missing = sorted(set(ours) - set(found) - OPTIONAL[system] - misshapen)
+    missing = sorted(set(ours) - set(found) - may_lack - misshapen)
     problems = {
         "tensors that the model has no place for": unknown,
-        "parameters that no tensor fills": [_theirs(name, checkpoint) for name in missing],
+        "parameters that no tensor fills": [their_name(name, kind) or name for name in missing],
         "tensors of a wrong shape or value": wrong,
     }
     if any(problems.values()):
@@ -235,11 +307,6 @@ def match(theirs: dict, ours: dict, checkpoint: Checkpoint) -> dict:
             + "\n".join(lines)
         )
     return found
-
-
-def _theirs(name, checkpoint):
-    """How a parameter is called in this checkpoint, for a message."""
-    return their_name(name, checkpoint.system, checkpoint.prefix) or name
 
 
 def _equal(a, b):

@@ -5,7 +5,8 @@ Only what changes a computation is here; everything else in a `config.json` is c
 unread (`checkpoints.py`), so that saving gives it back.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import ClassVar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,7 @@ class BlockConfig:
     attention_dropout: float = 0.0  # on the attention weights
     activation_dropout: float = 0.0  # between the two feed-forward layers
     norm_first: bool = True  # pre-norm (Whisper) or post-norm (the 2017 paper)
+    norm_eps: float = 1e-5
     cross_attention: bool = False
     key_bias: bool = True  # Whisper's keys have none
     attention: str = "sdpa"  # backend: a name in torch_models.attention.BACKENDS
@@ -49,29 +51,59 @@ class SpecAugmentConfig:
         _probabilities(self, "time_probability", "feature_probability")
         _at_least_one(self, "time_length", "feature_length")
 
+
+class SystemConfig:
+    """What the config of every system has: it is read from a `config.json`, and written back."""
+
+    # key in config.json -> (our fields, with a dot inside a part; the published default)
+    keys: ClassVar[dict] = {}
+    parts: ClassVar[dict] = {}  # field -> the config class of that part
+    fixed: ClassVar[dict] = {}  # our field -> its value, whatever config.json says
+
     @classmethod
-    def from_hugging_face(cls, c: dict) -> "SpecAugmentConfig":
-        """The `mask_…` keys of a `config.json`; missing ones take the defaults above."""
-        values = {ours: _setting(c, theirs, getattr(cls, ours)) for ours, theirs in _MASK.items()}
-        return cls(**values)
+    def from_hugging_face(cls, c: dict):
+        """`config.json` as a dict. Missing keys take the published defaults. Raises ValueError
+        for a value of another kind."""
+        found = {name: {} for name in cls.parts}
+        settings = {names: _setting(c, key, default) for key, (names, default) in cls.keys.items()}
+        for names, value in (settings | cls.fixed).items():
+            for name in names.split():
+                part, _, leaf = name.rpartition(".")
+                (found[part] if part else found)[leaf] = value
+        found |= {name: kind(**found[name]) for name, kind in cls.parts.items()}
+        return cls(**found)
 
     def to_hugging_face(self) -> dict:
-        """The inverse of `from_hugging_face`."""
-        return {theirs: getattr(self, ours) for ours, theirs in _MASK.items()}
+        """The keys of `config.json` that this config decides: the inverse of
+        `from_hugging_face`."""
+        written = {}
+        for key, (names, _) in self.keys.items():
+            part, _, leaf = names.split()[0].rpartition(".")
+            owner = getattr(self, part) if part else self
+            if owner is not None:
+                value = getattr(owner, leaf)
+                written[key] = list(value) if isinstance(value, tuple) else value
+        return written
+
+    def with_attention(self, backend: str):
+        """The same config with another attention backend in every block."""
+        blocks = {f.name: getattr(self, f.name) for f in fields(self)}
+        blocks = {name: b for name, b in blocks.items() if isinstance(b, BlockConfig)}
+        return replace(self, **{name: replace(b, attention=backend) for name, b in blocks.items()})
 
 
-_MASK = {  # our name -> the key in config.json
-    "time_probability": "mask_time_prob",
-    "time_length": "mask_time_length",
-    "time_min_spans": "mask_time_min_masks",
-    "feature_probability": "mask_feature_prob",
-    "feature_length": "mask_feature_length",
-    "feature_min_spans": "mask_feature_min_masks",
+_MASKS = {  # the keys of `spec_augment`
+    "mask_time_prob": ("spec_augment.time_probability", 0.05),
+    "mask_time_length": ("spec_augment.time_length", 10),
+    "mask_time_min_masks": ("spec_augment.time_min_spans", 2),
+    "mask_feature_prob": ("spec_augment.feature_probability", 0.0),
+    "mask_feature_length": ("spec_augment.feature_length", 10),
+    "mask_feature_min_masks": ("spec_augment.feature_min_spans", 0),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class WhisperConfig:
+class WhisperConfig(SystemConfig):
     """Whisper (Radford et al. 2022): mel -> audio encoder -> text decoder."""
 
     encoder: BlockConfig
@@ -89,6 +121,40 @@ class WhisperConfig:
     start: int = 50257
     end: int | list[int] = 50256  # some checkpoints have several
     spec_augment: SpecAugmentConfig | None = None
+
+    keys: ClassVar[dict] = {
+        "vocab_size": ("vocabulary", 51865),
+        "num_mel_bins": ("mel_bins", 80),
+        "d_model": ("encoder.width decoder.width", 384),
+        "encoder_layers": ("encoder_layers", 4),
+        "encoder_attention_heads": ("encoder.heads", 6),
+        "encoder_ffn_dim": ("encoder.feed_forward", 1536),
+        "encoder_layerdrop": ("encoder_layer_drop", 0.0),
+        "decoder_layers": ("decoder_layers", 4),
+        "decoder_attention_heads": ("decoder.heads", 6),
+        "decoder_ffn_dim": ("decoder.feed_forward", 1536),
+        "decoder_layerdrop": ("decoder_layer_drop", 0.0),
+        "activation_function": ("encoder.activation decoder.activation", "gelu"),
+        "dropout": ("encoder.dropout decoder.dropout", 0.0),
+        "attention_dropout": ("encoder.attention_dropout decoder.attention_dropout", 0.0),
+        "activation_dropout": ("encoder.activation_dropout decoder.activation_dropout", 0.0),
+        "init_std": ("init_std", 0.02),
+        "max_source_positions": ("frames", 1500),
+        "max_target_positions": ("slots", 448),
+        "pad_token_id": ("pad", 50256),
+        "eos_token_id": ("end", 50256),
+        "decoder_start_token_id": ("start", 50257),
+        **_MASKS,
+    }
+    parts: ClassVar[dict] = {
+        "encoder": BlockConfig,
+        "decoder": BlockConfig,
+        "spec_augment": SpecAugmentConfig,
+    }
+    fixed: ClassVar[dict] = {
+        "encoder.key_bias decoder.key_bias": False,
+        "decoder.cross_attention": True,
+    }
 
     def __post_init__(self):
         _at_least_one(self, "encoder_layers", "decoder_layers", "vocabulary", "mel_bins")
@@ -117,103 +183,163 @@ class WhisperConfig:
         """Mel frames of one window: the second convolution halves them."""
         return 2 * self.frames
 
-    def with_attention(self, backend: str) -> "WhisperConfig":
-        """The same config with another attention backend."""
-        return replace(
-            self,
-            encoder=replace(self.encoder, attention=backend),
-            decoder=replace(self.decoder, attention=backend),
-        )
-
     @classmethod
     def from_hugging_face(cls, c: dict) -> "WhisperConfig":
-        """`config.json` of a Whisper checkpoint, as a dict. Missing keys take the published
-        defaults of transformers' `WhisperConfig`. Raises ValueError for a value of another kind."""
-
-        def get(name, default):
-            return _setting(c, name, default)
-
-        shared = {
-            "width": get("d_model", 384),
-            "activation": get("activation_function", "gelu"),
-            "dropout": get("dropout", 0.0),
-            "attention_dropout": get("attention_dropout", 0.0),
-            "activation_dropout": get("activation_dropout", 0.0),
-            "key_bias": False,
-        }
-        return cls(
-            encoder=BlockConfig(
-                heads=get("encoder_attention_heads", 6),
-                feed_forward=get("encoder_ffn_dim", 1536),
-                **shared,
-            ),
-            decoder=BlockConfig(
-                heads=get("decoder_attention_heads", 6),
-                feed_forward=get("decoder_ffn_dim", 1536),
-                cross_attention=True,
-                **shared,
-            ),
-            encoder_layers=get("encoder_layers", 4),
-            decoder_layers=get("decoder_layers", 4),
-            vocabulary=get("vocab_size", 51865),
-            mel_bins=get("num_mel_bins", 80),
-            frames=get("max_source_positions", 1500),
-            slots=get("max_target_positions", 448),
-            encoder_layer_drop=get("encoder_layerdrop", 0.0),
-            decoder_layer_drop=get("decoder_layerdrop", 0.0),
-            init_std=get("init_std", 0.02),
-            pad=c.get("pad_token_id", 50256),
-            start=c.get("decoder_start_token_id", 50257),
-            end=c.get("eos_token_id", 50256),
-            spec_augment=(
-                SpecAugmentConfig.from_hugging_face(c) if get("apply_spec_augment", False) else None
-            ),
-        )
+        """As every system; without `apply_spec_augment` nothing is ever hidden."""
+        config = super().from_hugging_face(c)
+        applied = _setting(c, "apply_spec_augment", False)
+        return config if applied else replace(config, spec_augment=None)
 
     def to_hugging_face(self) -> dict:
-        """The keys of `config.json` that this config decides; the inverse of
-        `from_hugging_face`."""
-        e, d = self.encoder, self.decoder
-        return {
-            "model_type": "whisper",
-            "vocab_size": self.vocabulary,
-            "num_mel_bins": self.mel_bins,
-            "d_model": self.width,
-            "encoder_layers": self.encoder_layers,
-            "encoder_attention_heads": e.heads,
-            "encoder_ffn_dim": e.feed_forward,
-            "encoder_layerdrop": self.encoder_layer_drop,
-            "decoder_layers": self.decoder_layers,
-            "decoder_attention_heads": d.heads,
-            "decoder_ffn_dim": d.feed_forward,
-            "decoder_layerdrop": self.decoder_layer_drop,
-            "activation_function": e.activation,
-            "dropout": e.dropout,
-            "attention_dropout": e.attention_dropout,
-            "activation_dropout": e.activation_dropout,
-            "init_std": self.init_std,
-            "max_source_positions": self.frames,
-            "max_target_positions": self.slots,
-            "pad_token_id": self.pad,
-            "eos_token_id": self.end,
-            "decoder_start_token_id": self.start,
-            "apply_spec_augment": self.spec_augment is not None,
-            **(self.spec_augment.to_hugging_face() if self.spec_augment else {}),
-        }
+        """The inverse of `from_hugging_face`."""
+        applied = self.spec_augment is not None
+        return super().to_hugging_face() | {"model_type": "whisper", "apply_spec_augment": applied}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WavLMConfig(SystemConfig):
+    """WavLM (Chen et al. 2022): waveform -> frames; with buckets=0 wav2vec 2.0 (Baevski et al.
+    2020)."""
+
+    block: BlockConfig
+    layers: int
+    buckets: int = 320  # of relative distances; 0: none, plain attention
+    max_distance: int = 800  # frames; all beyond share a bucket
+    conv_widths: tuple = (512,) * 7  # features after each convolution of the front end
+    conv_kernels: tuple = (10, 3, 3, 3, 3, 2, 2)  # samples, then frames of the layer before
+    conv_strides: tuple = (5, 2, 2, 2, 2, 2, 2)
+    conv_bias: bool = False
+    conv_norm: str = "group"  # "group": after the first convolution; "layer": after each one
+    conv_activation: str = "gelu"
+    position_kernel: int = 128  # frames
+    position_groups: int = 16
+    projection_dropout: float = 0.0
+    layer_drop: float = 0.1
+    init_std: float = 0.02
+    apply_spec_augment: bool = True
+    spec_augment: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)
+    adapter: bool = False  # convolutions after the blocks that shorten the output
+    adapter_layers: int = 3
+    adapter_kernel: int = 3
+    adapter_stride: int = 2
+    adapter_width: int | None = None  # None: that of the blocks
+
+    keys: ClassVar[dict] = {
+        "hidden_size": ("block.width", 768),
+        "num_hidden_layers": ("layers", 12),
+        "num_attention_heads": ("block.heads", 12),
+        "intermediate_size": ("block.feed_forward", 3072),
+        "hidden_act": ("block.activation", "gelu"),
+        "hidden_dropout": ("block.dropout", 0.1),
+        "activation_dropout": ("block.activation_dropout", 0.1),
+        "attention_dropout": ("block.attention_dropout", 0.1),
+        "do_stable_layer_norm": ("block.norm_first", False),
+        "layer_norm_eps": ("block.norm_eps", 1e-5),
+        "num_buckets": ("buckets", 320),
+        "max_bucket_distance": ("max_distance", 800),
+        "conv_dim": ("conv_widths", (512,) * 7),
+        "conv_kernel": ("conv_kernels", (10, 3, 3, 3, 3, 2, 2)),
+        "conv_stride": ("conv_strides", (5, 2, 2, 2, 2, 2, 2)),
+        "conv_bias": ("conv_bias", False),
+        "feat_extract_norm": ("conv_norm", "group"),
+        "feat_extract_activation": ("conv_activation", "gelu"),
+        "num_conv_pos_embeddings": ("position_kernel", 128),
+        "num_conv_pos_embedding_groups": ("position_groups", 16),
+        "feat_proj_dropout": ("projection_dropout", 0.0),
+        "layerdrop": ("layer_drop", 0.1),
+        "initializer_range": ("init_std", 0.02),
+        "apply_spec_augment": ("apply_spec_augment", True),
+        **_MASKS,
+        "add_adapter": ("adapter", False),
+        "num_adapter_layers": ("adapter_layers", 3),
+        "adapter_kernel_size": ("adapter_kernel", 3),
+        "adapter_stride": ("adapter_stride", 2),
+        "output_hidden_size": ("adapter_width", None),
+    }
+    parts: ClassVar[dict] = {"block": BlockConfig, "spec_augment": SpecAugmentConfig}
+
+    def __post_init__(self):
+        _at_least_one(self, "layers", "position_kernel", "position_groups")
+        _at_least_one(self, "adapter_layers", "adapter_kernel", "adapter_stride")
+        _probabilities(self, "projection_dropout", "layer_drop")
+        counts = {len(self.conv_widths), len(self.conv_kernels), len(self.conv_strides)}
+        if len(counts) > 1 or not min(counts):
+            raise ValueError(
+                "expected one width, one kernel and one stride for each convolution, got "
+                f"{self.conv_widths}, {self.conv_kernels} and {self.conv_strides}"
+            )
+        if min(self.conv_widths + self.conv_kernels + self.conv_strides) < 1:
+            raise ValueError(
+                "widths, kernels and strides of convolutions must be at least 1, got "
+                f"{self.conv_widths}, {self.conv_kernels} and {self.conv_strides}"
+            )
+        if self.conv_norm not in ("group", "layer"):
+            raise ValueError(
+                f'feat_extract_norm must be "group" or "layer", got {self.conv_norm!r}'
+            )
+        if self.width % self.position_groups:
+            raise ValueError(
+                f"width {self.width} is not a multiple of position_groups {self.position_groups}"
+            )
+        if self.buckets and (self.buckets < 4 or self.max_distance <= self.buckets // 4):
+            raise ValueError(
+                "expected buckets of at least 4 (or 0: none) and a max_distance above a quarter "
+                f"of them, got {self.buckets} and {self.max_distance}"
+            )
+
+    @property
+    def width(self) -> int:
+        """Features of a frame inside the blocks."""
+        return self.block.width
+
+    @property
+    def output_width(self) -> int:
+        """Features of a frame of the output."""
+        return self.adapter_width if self.adapter and self.adapter_width else self.width
+
+    @classmethod
+    def from_hugging_face(cls, c: dict) -> "WavLMConfig":
+        """As every system; a wav2vec 2.0 has no relative distances."""
+        if c.get("adapter_attn_dim") is not None:
+            raise ValueError(
+                f"config.json has adapter_attn_dim {c['adapter_attn_dim']}: attention adapters for "
+                "a target_lang (MMS) are not built here; load a checkpoint without them"
+            )
+        config = super().from_hugging_face(c)
+        return replace(config, buckets=0) if c.get("model_type") == "wav2vec2" else config
+
+    def to_hugging_face(self) -> dict:
+        """The inverse of `from_hugging_face`."""
+        written = super().to_hugging_face() | {"num_feat_extract_layers": len(self.conv_widths)}
+        written["output_hidden_size"] = self.adapter_width or self.width
+        if self.buckets:
+            return written | {"model_type": "wavlm"}
+        written = {k: v for k, v in written.items() if v is not None and "bucket" not in k}
+        return written | {"model_type": "wav2vec2"}
 
 
 def _setting(config: dict, name: str, default):
-    """config[name], of the kind that the default is; a whole number may stand for a float."""
-    value = config.get(name)
-    if value is None:
+    """config[name], of the kind that the default is; a whole number may stand for a float. Token
+    ids may be null or several, and a default of None stands for a whole number."""
+    value = config.get(name, default)
+    if name.endswith("_token_id"):
+        ids = value if isinstance(value, list) else [value]
+        if value is None or all(isinstance(i, int) and not isinstance(i, bool) for i in ids):
+            return value
+    elif value is None:
         return default
-    kinds = (int, float) if isinstance(default, float) else type(default)
-    if not isinstance(value, kinds) or isinstance(value, bool) != isinstance(default, bool):
-        raise ValueError(
-            f"expected {name} in config.json to be of type {type(default).__name__}, as in "
-            f"{default!r}, came {value!r}"
-        )
-    return value
+    elif isinstance(default, tuple) and isinstance(value, list | tuple):
+        if all(isinstance(i, int) and not isinstance(i, bool) for i in value):
+            return tuple(value)
+    else:
+        like = 0 if default is None else default
+        kinds = (int, float) if isinstance(like, float) else type(like)
+        if isinstance(value, kinds) and isinstance(value, bool) == isinstance(like, bool):
+            return value
+    raise ValueError(
+        f"expected {name} in config.json to be of type {type(default).__name__}, as in "
+        f"{default!r}, came {value!r}"
+    )
 
 
 def _at_least_one(config, *names):

@@ -2,9 +2,11 @@
 
 input -> output: a folder, a hub name or a bundled name -> a model in eval mode.
 Special: tensors come from safetensors, or from a `.bin` read as plain weights only (a pickle can
-run code when it is opened, so anything else in it is refused).
+run code when it is opened, so anything else in it is refused). A model is built without memory
+for its parameters (PyTorch's "meta" device), so no time goes into values that are then replaced.
 """
 
+import importlib
 import json
 import pickle
 import shutil
@@ -12,12 +14,9 @@ from pathlib import Path
 
 import torch
 
-from speechlib import checkpoints, paths
-from speechlib.configs import WhisperConfig
+from speechlib import checkpoints, configs, paths
 from speechlib.torch_models.attention import BACKENDS
-from speechlib.torch_models.whisper import Whisper
 
-SYSTEMS = {"whisper": (WhisperConfig, Whisper)}
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 
 
@@ -37,16 +36,44 @@ def load(source, *, framework="torch", attention="sdpa", dtype="float32", device
         raise ValueError(f"attention must be one of {', '.join(BACKENDS)}, got {attention!r}")
     number_type, device = _number_type(dtype), _device(device)
     checkpoint = checkpoints.open_checkpoint(source)
-    config_class, model_class = SYSTEMS[checkpoint.system]
-    config = config_class.from_hugging_face(checkpoint.config).with_attention(attention)
-    model = model_class(config)
+    with torch.device("meta"):
+        model = build(checkpoint.kind, checkpoint.config, attention)
     parameters = dict(model.named_parameters())
     found = checkpoints.match(read_tensors(checkpoint.folder), parameters, checkpoint)
-    with torch.no_grad():
-        for name, tensor in found.items():
-            parameters[name].copy_(tensor)
+    for name, parameter in parameters.items():
+        owner, leaf = _owner(model, name)
+        if name in found:
+            value = found[name].to(device, number_type, copy=True).contiguous()
+        else:  # one that the file may lack
+            value = torch.empty(parameter.shape, device=device, dtype=number_type)
+        setattr(owner, leaf, torch.nn.Parameter(value, parameter.requires_grad))
+    for name in set(parameters) - set(found):
+        _owner(model, name)[0].reset_parameters()
     model.checkpoint = checkpoint
     return model.to(device=device, dtype=number_type).eval()
+
+
+def build(kind, config, attention="sdpa"):
+    """A fresh model of this `checkpoints.Architecture`, from a `config.json` as a dict."""
+    parts = [
+        build(part.architecture, config[name] if part.own_config else config, attention)
+        for name, part in kind.handed.items()
+    ]
+    settings = getattr(configs, kind.config).from_hugging_face(config)
+    if hasattr(settings, "with_attention"):
+        settings = settings.with_attention(attention)
+    return _class_of(kind)(*parts, settings)
+
+
+def _class_of(kind):
+    file, name = kind.model.split(".")
+    return getattr(importlib.import_module(f"speechlib.torch_models.{file}"), name)
+
+
+def _owner(model, name):
+    """The module that a parameter belongs to, and what it is called there."""
+    path, _, leaf = name.rpartition(".")
+    return model.get_submodule(path), leaf
 
 
 def _number_type(dtype):
@@ -129,18 +156,18 @@ def write_folder(model, folder, dtype=None):
     """As `save`; dtype: "float16" halves the file, None keeps the model's own."""
     from safetensors.torch import save_file
 
-    kind = None if dtype is None else _number_type(dtype)
-    system = next((name for name, (_, cls) in SYSTEMS.items() if isinstance(model, cls)), None)
-    if system is None:
-        raise ValueError(f"expected a model of this package, got {type(model).__name__}")
+    number_type = None if dtype is None else _number_type(dtype)
+    architecture, kind = _architecture(model)
     folder = _made(folder)
     checkpoint = getattr(model, "checkpoint", None)
-    prefix = checkpoints.PREFIX[system] if checkpoint is None else checkpoint.prefix
     tensors = {
-        checkpoints.their_name(name, system, prefix): p.detach().to("cpu", kind).contiguous()
+        checkpoints.their_name(name, kind): p.detach().to("cpu", number_type).contiguous()
         for name, p in model.named_parameters()
     }
-    config = _config_of(model, checkpoint, next(iter(tensors.values())).dtype)
+    carried = checkpoint.config if checkpoint else _first_token(model)
+    config = checkpoints.settings_of(model, kind, carried)
+    config["architectures"] = [architecture]
+    config["torch_dtype"] = str(next(iter(tensors.values())).dtype).removeprefix("torch.")
     for name in checkpoints.COMPANIONS if checkpoint else ():
         source = checkpoint.folder / name
         if source.is_file() and source.resolve() != (folder / name).resolve():
@@ -154,17 +181,20 @@ def write_folder(model, folder, dtype=None):
     )
 
 
-def _config_of(model, checkpoint, number_type) -> dict:
-    """The `config.json` to save: what it came with, and what our config decides."""
-    config = {"bos_token_id": model.config.end}
-    architecture = "WhisperForConditionalGeneration"
+def _architecture(model):
+    """(name, `checkpoints.Architecture`) of a model: as it was loaded, or by its class."""
+    checkpoint = getattr(model, "checkpoint", None)
     if checkpoint is not None:
-        config |= checkpoint.config
-        architecture = checkpoint.architecture
-    config |= model.config.to_hugging_face()
-    config["architectures"] = [architecture]
-    config["torch_dtype"] = str(number_type).removeprefix("torch.")
-    return config
+        return checkpoint.architecture, checkpoint.kind
+    if isinstance(model, torch.nn.Module):
+        return checkpoints.architecture_of_model(model)
+    raise ValueError(f"expected a model of this package, got {type(model).__name__}")
+
+
+def _first_token(model):
+    """Transformers wants a token to begin texts with, even where none is used."""
+    end = getattr(model.config, "end", None)
+    return {} if end is None else {"bos_token_id": end[0] if isinstance(end, list) else end}
 
 
 def _made(folder):

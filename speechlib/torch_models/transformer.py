@@ -47,12 +47,12 @@ class Block(nn.Module):
         super().__init__()
         self.norm_first = config.norm_first
         self.self_attention = self._attention(config)
-        self.self_norm = nn.LayerNorm(config.width)
+        self.self_norm = nn.LayerNorm(config.width, config.norm_eps)
         if config.cross_attention:
             self.cross_attention = self._attention(config)
-            self.cross_norm = nn.LayerNorm(config.width)
+            self.cross_norm = nn.LayerNorm(config.width, config.norm_eps)
         self.feed_forward = FeedForward(config)
-        self.feed_forward_norm = nn.LayerNorm(config.width)
+        self.feed_forward_norm = nn.LayerNorm(config.width, config.norm_eps)
         self.dropout = nn.Dropout(config.dropout)
 
     @staticmethod

@@ -19,6 +19,16 @@ from speechlib.torch_models.kv_cache import DecoderCache, KVCache
 from speechlib.torch_models.transformer import Block, is_dropped
 
 
+class Sinusoids(nn.Embedding):
+    """A table of waves that is not learned: row = position."""
+
+    @torch.no_grad()
+    def reset_parameters(self):
+        """The published table (where a checkpoint has stored one, that goes first)."""
+        table = position_embeddings.sinusoidal_embeddings(*self.weight.shape)
+        self.weight.copy_(torch.from_numpy(np.asarray(table, dtype=np.float32)))
+
+
 class AudioEncoder(nn.Module):
     """Log-mel -> memory: what the decoder looks at."""
 
@@ -28,7 +38,7 @@ class AudioEncoder(nn.Module):
         width = config.width
         self.conv1 = nn.Conv1d(config.mel_bins, width, kernel_size=3, padding=1)
         self.conv2 = nn.Conv1d(width, width, kernel_size=3, stride=2, padding=1)
-        self.positions = nn.Embedding(config.frames, width).requires_grad_(False)  # sinusoids
+        self.positions = Sinusoids(config.frames, width).requires_grad_(False)
         self.dropout = nn.Dropout(config.encoder.dropout)
         self.blocks = nn.ModuleList(Block(config.encoder) for _ in range(config.encoder_layers))
         self.norm = nn.LayerNorm(width)
@@ -210,10 +220,7 @@ def initialise(model):
             module.weight.normal_(0.0, std)
             if module.bias is not None:
                 module.bias.zero_()
-        elif isinstance(module, nn.Embedding):
+        elif isinstance(module, nn.Embedding) and not isinstance(module, Sinusoids):
             module.weight.normal_(0.0, std)
             if module.padding_idx is not None:
                 module.weight[module.padding_idx].zero_()
-    encoder = model.encoder
-    table = position_embeddings.sinusoidal_embeddings(*encoder.positions.weight.shape)
-    encoder.positions.weight.copy_(torch.from_numpy(np.asarray(table, dtype=np.float32)))
