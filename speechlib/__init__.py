@@ -24,6 +24,7 @@ _PUBLIC = {
     "audio": ("speechlib.audio", None),
     "configs": ("speechlib.configs", None),
     "corpus": ("speechlib.corpus", None),
+    "ctc_decoding": ("speechlib.ctc_decoding", None),
     "lessons": ("speechlib.lessons", None),
     "losses": ("speechlib.torch_models.losses", None),
     "metrics": ("speechlib.metrics", None),

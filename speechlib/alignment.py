@@ -1,11 +1,14 @@
-"""When was each word said? Word times from where the decoder looked.
+"""When was each word said? Word times from where the decoder looked, or from CTC scores.
 
 Sources: dynamic time warping (DTW), Sakoe and Chiba 1978; the recipe is that of openai/whisper
 (`timing.py`): cut to the real audio, standardise over tokens, smooth over time, average the heads,
-warp.
-input -> output: cross-attention weights (head, token, frame) -> (start_s, end_s) a word.
+warp. CTC: the best of the alignments of Graves et al. 2006, found as by Viterbi 1967.
+input -> output: cross-attention weights (head, token, frame) -> (start_s, end_s) a word;
+CTC log-probabilities (frame, class) and the labels that were said -> a span of frames a label.
 Special here: the model was never told any time; its attention moves through the audio on its own.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -141,6 +144,79 @@ def word_times(
     path = dtw(-matrix[prompt_length - 1 : prompt_length + last + 1])
     starts = jump_frames(path) * frame_s
     return [(float(starts[min(word)]), float(starts[max(word) + 1])) for word in words]
+
+
+class Span(NamedTuple):
+    """Where a label was said: frames start to end - 1."""
+
+    label: int
+    start: int
+    end: int
+    log_prob: float  # of the label, summed over its frames
+
+
+def ctc_align(log_probs, labels, blank: int = 0) -> list[Span]:
+    """The best way for these frames to spell these labels: a span for each label, in order.
+
+    log_probs: (frame, class) after log_softmax; labels: whole numbers, without blanks.
+    Raises ValueError for labels or a blank that are no classes, and when there are too few frames:
+    each label needs one, and a blank between equal neighbours another.
+    """
+    scores, labels = np.asarray(log_probs, dtype=np.float64), np.asarray(labels)
+    if scores.ndim != 2 or labels.ndim != 1 or np.isnan(scores).any():
+        raise ValueError(
+            f"expected log-probabilities (frame, class), without NaN, and labels (label,), got "
+            f"shapes {scores.shape} and {labels.shape}"
+        )
+    frames, classes = scores.shape
+    known = (labels >= 0) & (labels < classes) & (labels != blank)
+    if not (0 <= blank < classes and known.all()):
+        raise ValueError(
+            f"expected a blank and labels that are classes, 0 to {classes - 1}, the labels without "
+            f"the blank, got blank {blank} and labels {labels.tolist()}"
+        )
+    needed = len(labels) + int((labels[1:] == labels[:-1]).sum())
+    if needed > frames:
+        raise ValueError(
+            f"{len(labels)} labels need at least {needed} frames (equal neighbours a blank between "
+            f"them), got {frames}: shorter labels or longer audio"
+        )
+    if not len(labels):
+        return []
+    return _spans(_best_states(scores, labels.astype(int), blank), scores, labels)
+
+
+def _best_states(scores, labels, blank):
+    """(frame,): the state of each frame; 2 i + 1 says label i, even ones are the blanks around."""
+    states = np.full(2 * len(labels) + 1, blank)
+    states[1::2] = labels
+    jumps = np.zeros(len(states), dtype=bool)  # may come from two states before: over the blank
+    jumps[3::2] = labels[1:] != labels[:-1]
+    best = np.full(len(states), -np.inf)
+    best[:2] = scores[0, states[:2]]
+    steps = np.zeros((len(scores), len(states)), dtype=int)
+    for frame in range(1, len(scores)):
+        one = np.append(-np.inf, best[:-1])
+        two = np.where(jumps, np.append([-np.inf] * 2, best[:-2]), -np.inf)
+        ways = np.stack([best, one, two])
+        steps[frame] = ways.argmax(axis=0)
+        best = ways.max(axis=0) + scores[frame, states]
+    state = len(states) - 2 + int(best[-1] > best[-2])  # in the last label, or in the blank after
+    if best[state] == -np.inf:
+        raise ValueError("these frames cannot spell these labels: every way has probability 0")
+    path = [state]
+    for step in steps[:0:-1]:
+        path.append(path[-1] - step[path[-1]])
+    return np.array(path[::-1])
+
+
+def _spans(path, scores, labels):
+    spans = []
+    for place, label in enumerate(labels.tolist()):
+        frames = np.flatnonzero(path == 2 * place + 1)
+        start, end = int(frames[0]), int(frames[-1]) + 1
+        spans.append(Span(label, start, end, float(scores[start:end, label].sum())))
+    return spans
 
 
 def attach_punctuation(words) -> list[tuple]:

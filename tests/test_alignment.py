@@ -174,3 +174,74 @@ def test_times_are_in_order(sizes, seed):
 def test_weights_that_are_not_numbers_are_refused():
     with pytest.raises(ValueError, match="NaN"):
         alignment.alignment_matrix(np.full((1, 2, 9), np.nan))
+
+
+# --- CTC ----------------------------------------------------------------------------------------
+
+
+def best_by_brute_force(scores, labels, blank):
+    """Of all ways to give each frame a class, the best that collapses to the labels."""
+    best, best_way = -np.inf, None
+    for way in itertools.product(range(scores.shape[1]), repeat=len(scores)):
+        merged = [c for c, _ in itertools.groupby(way) if c != blank]
+        total = scores[range(len(way)), way].sum()
+        if merged == labels and total > best:
+            best, best_way = total, way
+    return best, best_way
+
+
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 6),
+    st.lists(st.integers(0, 1), max_size=4),
+    st.integers(0, 2),
+)
+def test_ctc_spans_equal_brute_force(seed, frames, labels, blank):
+    labels = [label + (label >= blank) for label in labels]  # no blanks
+    scores = np.random.default_rng(seed).normal(0, 2, (frames, 3))
+    best, way = best_by_brute_force(scores, labels, blank)
+    if way is None:
+        with pytest.raises(ValueError, match="need at least"):
+            alignment.ctc_align(scores, labels, blank)
+        return
+    spans = alignment.ctc_align(scores, labels, blank)
+    assert [span.label for span in spans] == labels
+    said = np.full(frames, blank)
+    for span in spans:
+        said[span.start : span.end] = span.label
+        assert span.log_prob == pytest.approx(scores[span.start : span.end, span.label].sum())
+    assert tuple(said) == way
+    assert scores[range(frames), said].sum() == pytest.approx(best)
+
+
+def test_ctc_spans_of_a_clear_case():
+    scores = np.log(np.full((7, 4), 0.1))
+    for frame, label in enumerate([0, 3, 3, 0, 3, 1, 0]):
+        scores[frame, label] = np.log(0.7)
+    spans = alignment.ctc_align(scores, [3, 3, 1])
+    assert [(s.label, s.start, s.end) for s in spans] == [(3, 1, 3), (3, 4, 5), (1, 5, 6)]
+    assert spans[0].log_prob == pytest.approx(2 * np.log(0.7))
+    assert alignment.ctc_align(scores, []) == []
+
+
+@pytest.mark.parametrize(
+    "shape, labels, blank, message",
+    [
+        ((3,), [1], 0, "shapes"),
+        ((3, 4), [[1]], 0, "shapes"),
+        ((3, 4), [1, 4], 0, "0 to 3"),
+        ((3, 4), [1, 0], 0, "without the blank"),
+        ((3, 4), [1], 4, "blank 4"),
+        ((3, 4), [1, 2, 3, 1], 0, "4 labels need at least 4 frames"),
+        ((3, 4), [1, 1, 1], 0, "3 labels need at least 5 frames"),
+    ],
+)
+def test_ctc_labels_that_do_not_fit(shape, labels, blank, message):
+    with pytest.raises(ValueError, match=message):
+        alignment.ctc_align(np.zeros(shape), labels, blank)
+
+
+def test_ctc_labels_that_cannot_be():
+    scores = np.array([[0.0, -np.inf], [0.0, -np.inf]])
+    with pytest.raises(ValueError, match="probability 0"):
+        alignment.ctc_align(scores, [1])

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "speechlib"
 SHARED = {
     *("configs", "audio", "tokenizers", "position_embeddings", "attention_masks", "spec_augment"),
-    *("generation_rules", "alignment", "metrics", "checkpoints", "trace", "paths"),
+    *("generation_rules", "alignment", "ctc_decoding", "metrics", "checkpoints", "trace", "paths"),
     *("sound_files", "rename_rows"),
 }
 SYSTEMS = {"whisper", "wavlm", "speech_to_text_2", "speech_encoder_decoder"}
