@@ -75,6 +75,32 @@ def memory(values, batch, width, like):
     return values
 
 
+def memory_rows(memory, batch):
+    """Rows of a memory that `batch` token rows share evenly, as beams do; None: no memory."""
+    if memory is None:
+        return batch
+    if batch != len(memory) and (not len(memory) or batch % len(memory)):
+        raise ValueError(
+            f"expected a batch that is a multiple of the memory's {len(memory)} rows, got {batch}"
+        )
+    return len(memory)
+
+
+def memory_mask(values, batch, frames, device):
+    """True (or 1) = real frame -> (batch, frames) bool."""
+    values = as_tensor(values, "a memory mask (batch, frames)")
+    if tuple(values.shape) != (batch, frames):
+        raise ValueError(
+            f"expected a memory mask of shape (batch, frames) = ({batch}, {frames}), got "
+            f"{tuple(values.shape)}; model.encode makes it"
+        )
+    if values.is_floating_point() or not ((values == 0) | (values == 1)).all():
+        raise ValueError(
+            f"expected a memory mask of True = real frame, or 1 and 0, got {values.dtype}"
+        )
+    return values.to(device, torch.bool)
+
+
 def classes(values, batch, count, device):
     """One class a row -> (batch,) int64. Raises ValueError for another shape, another kind, or a
     class that there is not."""
@@ -90,3 +116,35 @@ def classes(values, batch, count, device):
             f"labels must lie in 0 to {count - 1}, got {int(values.min())} to {int(values.max())}"
         )
     return values
+
+
+def waveform(values, like):
+    """A sound wave -> (batch, samples), in the number type of `like`."""
+    values = numbers(values, "a waveform (batch, samples)", like)
+    if values.dim() != 2:
+        raise ValueError(
+            f"expected a waveform of shape (batch, samples), got {tuple(values.shape)}; one "
+            "recording is wave[None], several are padded with zeros to the longest"
+        )
+    if not len(values):
+        raise ValueError("expected a waveform (batch, samples), got a batch of 0 recordings")
+    if not torch.isfinite(values).all():
+        raise ValueError("expected a waveform of finite numbers, got NaN or infinity in it")
+    return values
+
+
+def lengths(values, batch=None, samples=None, device="cpu"):
+    """Real samples (or mel frames) in each row -> (batch,) int64; at least 1 and at most
+    `samples`."""
+    values = as_tensor(values, "lengths (batch,)")
+    kinds = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+    if values.dim() != 1 or values.dtype not in kinds or len(values) != (batch or len(values)):
+        raise ValueError(
+            f"expected lengths of shape ({batch or 'batch'},) as whole numbers, one for each row, "
+            f"got {tuple(values.shape)} of {values.dtype}"
+        )
+    if len(values) and samples is not None and not (1 <= values.min() and values.max() <= samples):
+        raise ValueError(
+            f"lengths must lie in 1 to {samples}, what each row has, got {values.tolist()}"
+        )
+    return values.to(device, torch.long)
