@@ -124,25 +124,27 @@ def _angles(length, hands, step):
 
 
 def token_positions(tokens, padding_index, past_length=0):
-    """Row numbers of a padded batch in a fairseq table: (batch, tokens) -> (batch, tokens) int64.
+    """Row numbers of a padded batch in a fairseq table: (batch, tokens) whole numbers -> the same.
 
     Real tokens count up from padding_index + 1, wherever the padding stands; padding itself
     gets padding_index, the row of zeros. ``past_length`` is the number of real tokens that
-    went before, as in cached generation: one number, or one for each row.
-    Torch and JAX arrays on the CPU are taken too; the answer is NumPy.
+    went before, as in cached generation: one number, or one for each row, (batch,) or (batch, 1).
+    Torch and JAX arrays stay what they are, inside jax.jit too.
 
     Errors: ValueError for tokens, padding_index or past_length that are not whole numbers.
     Source: fairseq ``utils.make_positions``.
     """
     _check_whole("padding_index", padding_index)
-    for name, values in (("tokens", tokens), ("past_length", past_length)):
-        if np.asarray(values).dtype.kind not in "iu" and np.size(values):
-            raise ValueError(f"{name} must be whole numbers, got {np.asarray(values).dtype}")
-    real = (np.asarray(tokens) != padding_index).astype(np.int64)
-    past = np.asarray(past_length, dtype=np.int64)
+    tokens, past = (x if hasattr(x, "ndim") else np.asarray(x) for x in (tokens, past_length))
+    for name, values in (("tokens", tokens), ("past_length", past)):
+        if "int" not in str(values.dtype) and 0 not in values.shape:
+            raise ValueError(f"{name} must be whole numbers, got {values.dtype}")
+    real = (tokens != padding_index) * 1
     if past.ndim:
-        past = past[:, None]  # one past a row, the same for all its tokens
-    return (np.cumsum(real, axis=-1) + past) * real + padding_index
+        past = past.reshape(-1, 1)  # one past a row, the same for all its tokens
+    elif isinstance(past, np.ndarray):
+        past = int(past)  # a plain number goes with arrays of any kind
+    return (real.cumsum(-1) + past) * real + padding_index
 
 
 def relative_position_buckets(query_length, key_length, buckets=320, max_distance=800):
