@@ -318,6 +318,208 @@ class WavLMConfig(SystemConfig):
         return written | {"model_type": "wav2vec2"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Speech2Text2Config(SystemConfig):
+    """Speech2Text2 (Wang et al. 2021): tokens and a memory -> the next token."""
+
+    decoder: BlockConfig
+    decoder_layers: int
+    vocabulary: int
+    positions: int = 1024  # of the stored sinusoid table; longer texts build what it lacks
+    scale_embedding: bool = True  # by sqrt(width)
+    decoder_layer_drop: float = 0.0
+    init_std: float = 0.02
+    cross_attention_width: int | None = None  # null: a bridge fits any encoder to this decoder
+    pad: int = 1
+    start: int | None = 2
+    end: int | list[int] | None = 2
+
+    slots: ClassVar[None] = None  # a text may have any length
+
+    keys: ClassVar[dict] = {
+        "vocab_size": ("vocabulary", 10000),
+        "d_model": ("decoder.width", 256),
+        "decoder_layers": ("decoder_layers", 6),
+        "decoder_attention_heads": ("decoder.heads", 4),
+        "decoder_ffn_dim": ("decoder.feed_forward", 2048),
+        "decoder_layerdrop": ("decoder_layer_drop", 0.0),
+        "activation_function": ("decoder.activation", "relu"),
+        "dropout": ("decoder.dropout", 0.1),
+        "attention_dropout": ("decoder.attention_dropout", 0.0),
+        "activation_dropout": ("decoder.activation_dropout", 0.0),
+        "init_std": ("init_std", 0.02),
+        "scale_embedding": ("scale_embedding", True),
+        "max_target_positions": ("positions", 1024),
+        "cross_attention_hidden_size": ("cross_attention_width", None),
+        "pad_token_id": ("pad", 1),
+        "eos_token_id": ("end", 2),
+        "decoder_start_token_id": ("start", 2),
+    }
+    parts: ClassVar[dict] = {"decoder": BlockConfig}
+    fixed: ClassVar[dict] = {"decoder.norm_first": False, "decoder.cross_attention": True}
+
+    def __post_init__(self):
+        _at_least_one(self, "decoder_layers", "vocabulary", "positions")
+        _probabilities(self, "decoder_layer_drop")
+        if self.pad is None or not 0 <= self.pad < self.vocabulary:
+            raise ValueError(
+                "Speech2Text2 counts the tokens that are no padding, so it needs a pad token in "
+                f"its vocabulary (0 to {self.vocabulary - 1}), got {self.pad}: set pad_token_id"
+            )
+
+    @property
+    def width(self) -> int:
+        """Features of a token."""
+        return self.decoder.width
+
+    def to_hugging_face(self) -> dict:
+        """The inverse of `from_hugging_face`."""
+        return super().to_hugging_face() | {"model_type": "speech_to_text_2", "is_decoder": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechEncoderDecoderConfig(SystemConfig):
+    """What an encoder and a decoder have in common; each has a config of its own."""
+
+    pad: int | None = None
+    start: int | None = None
+    end: int | list[int] | None = None
+    bridge: tuple[int, int] | None = None  # widths of a linear layer between the two
+    vocabulary: int = 0
+    slots: int | None = None
+
+    keys: ClassVar[dict] = {
+        "pad_token_id": ("pad", None),
+        "decoder_start_token_id": ("start", None),
+        "eos_token_id": ("end", None),
+    }
+
+    @classmethod
+    def joining(cls, encoder, decoder, config=None):
+        """The config of these two parts' configs; without a `config` the decoder's tokens count.
+
+        Hugging Face's rule: a bridge stands where the encoder's `output_hidden_size` is not the
+        decoder's width, unless the decoder names a `cross_attention_hidden_size`, which must be
+        the encoder's `hidden_size`. Raises ValueError for widths that do not fit.
+        """
+        named = getattr(decoder, "cross_attention_width", None)
+        if named is not None and named != encoder.width:
+            raise ValueError(
+                f"cross_attention_hidden_size of the decoder, {named}, must equal the encoder's "
+                f"hidden_size, {encoder.width}; or be null: then a bridge fits the widths"
+            )
+        said = getattr(encoder, "adapter_width", None) or encoder.width
+        comes = getattr(encoder, "output_width", encoder.width)
+        bridge = (comes, decoder.width) if said != decoder.width and named is None else None
+        if bridge is None and comes != decoder.width:
+            raise ValueError(
+                f"the encoder gives frames of {comes} features, the decoder looks at "
+                f"{decoder.width}, and nothing stands between them (output_hidden_size {said}, "
+                f"cross_attention_hidden_size {named}): a null cross_attention_hidden_size and "
+                "an output_hidden_size that is true make a bridge"
+            )
+        config = config or cls(pad=decoder.pad, start=decoder.start, end=decoder.end)
+        slots, vocabulary = decoder.slots, decoder.vocabulary
+        return replace(config, bridge=bridge, vocabulary=vocabulary, slots=slots)
+
+    def to_hugging_face(self) -> dict:
+        """The inverse of `from_hugging_face`."""
+        fixed = {"model_type": "speech-encoder-decoder", "is_encoder_decoder": True}
+        return super().to_hugging_face() | fixed | {"tie_word_embeddings": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig(SystemConfig):
+    """A head that says one class, over any listener."""
+
+    classes: int = 2
+    weighted_layer_sum: bool = False  # reads all layers, not only the last
+    projector: int = 256  # features between the listener and the mean over time
+
+    keys: ClassVar[dict] = {
+        "num_labels": ("classes", 2),
+        "use_weighted_layer_sum": ("weighted_layer_sum", False),
+        "classifier_proj_size": ("projector", 256),
+    }
+
+    def __post_init__(self):
+        _at_least_one(self, "classes", "projector")
+
+    @classmethod
+    def from_hugging_face(cls, c: dict):
+        """As every system; the classes may also come as a table of their names, `id2label`."""
+        names = c.get("id2label")
+        return super().from_hugging_face(c | {"num_labels": len(names)} if names else c)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CTCConfig(SystemConfig):
+    """A head that says a class or the blank for every frame."""
+
+    classes: int = 32  # the vocabulary, the blank included
+    blank: int = 0  # the pad token
+    dropout: float = 0.1
+    reduction: str = "sum"
+    zero_infinity: bool = False
+
+    weighted_layer_sum: ClassVar[bool] = False
+    keys: ClassVar[dict] = {
+        "vocab_size": ("classes", 32),
+        "pad_token_id": ("blank", 0),
+        "final_dropout": ("dropout", 0.1),
+        "ctc_loss_reduction": ("reduction", "sum"),
+        "ctc_zero_infinity": ("zero_infinity", False),
+    }
+
+    def __post_init__(self):
+        _at_least_one(self, "classes")
+        _probabilities(self, "dropout")
+        if self.blank is None or not 0 <= self.blank < self.classes:
+            raise ValueError(
+                "CTC needs a blank, the pad_token_id of config.json, in the vocabulary of "
+                f"{self.classes} (0 to {self.classes - 1}), got {self.blank}"
+            )
+        if self.reduction not in ("sum", "mean", "none"):
+            raise ValueError(
+                f'ctc_loss_reduction must be "sum", "mean" or "none", got {self.reduction!r}'
+            )
+
+    @classmethod
+    def from_hugging_face(cls, c: dict):
+        """As every system; WavLM's published reduction is the mean."""
+        reduction = {"ctc_loss_reduction": "mean"} if c.get("model_type") == "wavlm" else {}
+        return super().from_hugging_face(reduction | c)
+
+
+@dataclass(frozen=True, kw_only=True)
+class XVectorConfig(HeadConfig):
+    """Time-delay layers (widths, kernels and dilations in frames), then an embedding."""
+
+    tdnn_widths: tuple[int, ...] = (512, 512, 512, 512, 1500)
+    tdnn_kernels: tuple[int, ...] = (5, 3, 3, 1, 1)
+    tdnn_dilations: tuple[int, ...] = (1, 2, 3, 1, 1)
+    embedding: int = 512  # features of a voice
+
+    keys: ClassVar[dict] = {
+        "num_labels": ("classes", 2),
+        "use_weighted_layer_sum": ("weighted_layer_sum", False),
+        "tdnn_dim": ("tdnn_widths", (512, 512, 512, 512, 1500)),
+        "tdnn_kernel": ("tdnn_kernels", (5, 3, 3, 1, 1)),
+        "tdnn_dilation": ("tdnn_dilations", (1, 2, 3, 1, 1)),
+        "xvector_output_dim": ("embedding", 512),
+    }
+
+    def __post_init__(self):
+        super().__post_init__()
+        sizes = self.tdnn_widths, self.tdnn_kernels, self.tdnn_dilations
+        counts = {len(size) for size in sizes}
+        if counts & {0} or len(counts) > 1 or min(*sum(sizes, ()), self.embedding) < 1:
+            raise ValueError(
+                "expected one width, one kernel and one dilation of at least 1 for each time-delay "
+                f"layer, got {', '.join(map(str, sizes))}"
+            )
+
+
 def _setting(config: dict, name: str, default):
     """config[name], of the kind that the default is; a whole number may stand for a float. Token
     ids may be null or several, and a default of None stands for a whole number."""

@@ -96,6 +96,7 @@ PARAMETERS = {
         "encoder.pos_conv_embed.conv.parametrizations.weight.original1": "positions.direction",
         "encoder.layers.*.attention.gru_rel_pos_const": "blocks.*.self_attention.gate_scale",
     },
+    "speech_to_text_2": {"embed_positions.weights": "positions.table"},
     "sequence": {"layer_weights": "layer_weights"},
     "frame": {"layer_weights": "layer_weights"},
     "xvector": {"layer_weights": "layer_weights"},
@@ -109,6 +110,7 @@ OLD_ENDINGS = {
 OPTIONAL = {
     "whisper": {"encoder.positions.weight"},  # sinusoids: built, not learned
     "whisper_encoder": {"positions.weight"},
+    "speech_to_text_2": {"positions.table"},
     "wavlm": {"mask_embedding"},  # several released checkpoints lack it
 }
 # system -> Hugging Face tensors that a model may have no place for: they have no effect on it
@@ -160,7 +162,8 @@ LISTENERS = {
 def _head(model_type, model, rows):
     """A head over a listener: the rows are the head's, the listener is its `encoder`."""
     handed = {"encoder": Handed(*LISTENERS[model_type])}
-    return Architecture(model_type, model, "HeadConfig", rows, handed=handed)
+    config = {"ctc": "CTCConfig", "xvector": "XVectorConfig"}.get(rows, "HeadConfig")
+    return Architecture(model_type, model, config, rows, handed=handed)
 
 
 _WHISPER = {
@@ -200,6 +203,7 @@ ARCHITECTURES = {
         "Speech2Text2Config",
         "speech_to_text_2",
         prefix="model.decoder.",
+        also="decoder.",
         tied={"lm_head.weight": "token_embedding.weight"},
     ),
 }
