@@ -103,7 +103,7 @@ def test_cached_steps_equal_one_pass(model, tokens, data):
     memory = model.encode(some_mel(model.config, batch=1)).detach()
     with torch.no_grad():
         whole = model.decode(torch.tensor([tokens]), memory)
-        cache = model.new_cache(memory, slots=len(tokens))
+        cache = model.init_cache(1, len(tokens), memory)
         places = [(c.keys.data_ptr(), c.values.data_ptr()) for c in cache.layers]
         memories = [k.data_ptr() for k, _ in cache.memory]
         parts, done = [], 0
@@ -120,7 +120,7 @@ def test_cached_steps_equal_one_pass(model, tokens, data):
 @torch.no_grad()
 def test_a_full_cache_says_so(model):
     memory = model.encode(some_mel(model.config, batch=1))
-    cache = model.new_cache(memory, slots=2)
+    cache = model.init_cache(1, 2, memory)
     model.decode(torch.tensor([[41, 5]]), cache=cache)
     with pytest.raises(ValueError, match="2 slots"):
         model.decode(torch.tensor([[6]]), cache=cache)
@@ -131,7 +131,7 @@ def test_reordered_rows_go_on_as_their_new_selves(model):
     mel = some_mel(model.config, batch=3)
     memory = model.encode(mel)
     tokens = torch.tensor([[41, 1, 2], [41, 9, 8], [41, 30, 31]])
-    cache = model.new_cache(memory, slots=4)
+    cache = model.init_cache(3, 4, memory)
     model.decode(tokens, cache=cache)
     rows = torch.tensor([2, 2, 0])
     cache.reorder(rows)
@@ -208,7 +208,7 @@ def test_wrong_inputs_are_named(model):
     with pytest.raises(ValueError, match="max_tokens"):
         sl.generate(model, mel, max_tokens=0)
     with pytest.raises(ValueError, match="beams"):
-        sl.generate(model, mel, max_tokens=3, beams=2)
+        sl.generate(model, mel, max_tokens=3, beams=2.5)
 
 
 def test_the_last_position_can_be_used(model):

@@ -29,6 +29,21 @@ def merge_heads(x):
     return x.transpose(1, 2).reshape(batch, frames, heads * head_width)
 
 
+def fold_beams(query, beams):
+    """(batch * beams, head, query, head width) -> (batch, head, beams * query, head width): beams
+    that look at the same keys are further queries, so that the keys need no copy for each."""
+    rows, heads, queries, head_width = query.shape
+    query = query.view(rows // beams, beams, heads, queries, head_width).transpose(1, 2)
+    return query.reshape(rows // beams, heads, beams * queries, head_width)
+
+
+def unfold_beams(mixed, beams):
+    """The inverse of `fold_beams`."""
+    batch, heads, queries, head_width = mixed.shape
+    mixed = mixed.view(batch, heads, beams, queries // beams, head_width).transpose(1, 2)
+    return mixed.reshape(batch * beams, heads, queries // beams, head_width)
+
+
 def attention_weights(query, key, mask=None, bias=None):
     """How much every query looks at every key; each row sums to 1.
 
@@ -103,6 +118,12 @@ class MultiHeadAttention(nn.Module):
         query = split_heads(self.query(x) * key.shape[-1] ** -0.5, self.heads)
         # Only the step-by-step path holds the weights, so a watched layer takes it.
         traced = is_traced(self, "weights")
+        beams = len(query) // max(len(key), 1)  # several rows of x may share one of the keys
+        if beams > 1 and traced:
+            key, value = (y.repeat_interleave(beams, dim=0) for y in (key, value))
+            mask = mask if mask is None else mask.repeat_interleave(len(key) // len(mask), dim=0)
+        elif beams > 1:
+            query = fold_beams(query, beams)
         attend = BACKENDS["eager" if traced else self.backend]
         mixed = attend(
             query,
@@ -113,6 +134,8 @@ class MultiHeadAttention(nn.Module):
             self.dropout if self.training else 0.0,
             observe=self._observe if traced else None,
         )
+        if len(mixed) < len(x):
+            mixed = unfold_beams(mixed, beams)
         return self.output(merge_heads(mixed))
 
     def _observe(self, weights):

@@ -3,29 +3,27 @@
 input -> output: what the model listens to, and a prompt -> `Generation` (tokens and their
 log-probabilities).
 Special: the same loop with and without a cache; what may be said at all is decided by rules
-(`generation_rules.py`), which know no framework.
+(`generation_rules.py`), which know no framework. Beams and speculative decoding have files of
+their own.
 
 Notebook: 07_attention_variants (the cache), 09_whisper (greedy search)
 """
 
+import math
 import numbers
-from dataclasses import dataclass
 
 import torch
 
 from speechlib import generation_rules
-from speechlib.torch_models import inputs as checked
-
-
-@dataclass(frozen=True)
-class Generation:
-    """tokens (batch, tokens): prompt, then what was generated, padded after the end token.
-    scores (batch,): summed log-probability of the generated tokens.
-    steps (batch, new tokens): log-probability of every new token, 0 after the end."""
-
-    tokens: torch.Tensor
-    scores: torch.Tensor
-    steps: torch.Tensor
+from speechlib.torch_models import beam_search, speculative
+from speechlib.torch_models.next_logits import (
+    Generation,
+    NextLogits,
+    end_and_pad,
+    ruled,
+    settings_of,
+)
+from speechlib.torch_models.prompting import heard, own_prompt, prompt_tokens, rows_by_padding
 
 
 @torch.no_grad()
@@ -46,48 +44,73 @@ def generate(
     draft=None,
     cache=True,
 ):
-    """Greedy search: at every step the most probable token that the rules allow.
+    """Text for what the model hears, a token at a time -> `Generation`.
 
-    inputs: mel (batch, mel bins, mel frames). max_tokens: counts new tokens. prompt: (batch,
-    tokens) or (tokens,); None: start token, then the checkpoint's forced, language and task tokens.
-    rules: a list of `generation_rules`; None: the checkpoint's own; []: none. cache=False computes
-    every step from the start: slower, the same tokens.
-    Raises ValueError for an option that this release does not have, for inputs and prompts of
-    another shape or kind, and for a text longer than the model's position table.
+    inputs: mel (batch, mel bins, mel frames) or waveform (batch, samples), as `model.encode` takes
+        them; of a lone decoder its memory (batch, frames, width), or None.
+    max_tokens: counts new tokens. prompt: (batch, tokens) or (tokens,), padded on the left where
+        rows differ in length; None: start token, then the checkpoint's forced, language and task
+        tokens.
+    rules: a list of `generation_rules`; None: the checkpoint's own; []: none.
+    lengths: real samples (or mel frames) of each row; memory_mask (batch, frames), True = real:
+        the same for the memory of a lone decoder.
+    cache=False computes every step from the start: slower, the same tokens.
+
+    How the next token is chosen:
+    - temperature 0, beams 1: the likeliest (greedy search);
+    - temperature above 0: drawn from softmax(logits / temperature); the same seed, the same text;
+    - beams above 1: beam search as in transformers 4.46.3. A text of n tokens (its end token
+      counts) is ranked by its summed log-probability / n^length_penalty. early_stopping: True stops
+      at `beams` finished texts; False when no open one is likely to be better; "never" when none
+      can be;
+    - draft: a smaller model of the same vocabulary guesses ahead; the text is the greedy one. A
+      whole model hears the inputs itself; a lone decoder listens to the same memory if its width
+      fits, else it only reads.
+    Raises ValueError for options that exclude each other, for inputs and prompts of another shape
+    or kind, and for a text longer than the model's position table.
     """
-    if not all(hasattr(model, name) for name in ("config", "encode", "decode", "new_cache")):
-        raise ValueError(
-            f"expected a model that encodes and decodes, got {type(model).__name__}; "
-            "speechlib.load gives one"
-        )
-    refuse_unbuilt(
-        beams=(beams, 1),
-        temperature=(temperature, 0.0),
-        seed=(seed, None),
-        draft=(draft, None),
-        lengths=(lengths, None),
-        memory_mask=(memory_mask, None),
-        length_penalty=(length_penalty, 1.0),
-        early_stopping=(early_stopping, False),
-    )
-    memory = model.encode(inputs)
+    memory, memory_mask = heard(model, inputs, lengths, memory_mask)
+    drafted = {}
+    if draft is not None:
+        drafted = _draft(model, draft, inputs, lengths, memory, memory_mask)
     return generate_from(
-        model, memory, max_tokens=max_tokens, prompt=prompt, rules=rules, cache=cache
+        model,
+        memory,
+        max_tokens=max_tokens,
+        prompt=prompt,
+        rules=rules,
+        cache=cache,
+        memory_mask=memory_mask,
+        search=search_named(beams, length_penalty, early_stopping, temperature, seed, drafted),
     )
 
 
 @torch.no_grad()
-def generate_from(model, memory, *, max_tokens, prompt=None, rules=None, cache=True):
-    """The same as `generate` for a memory (batch, frames, width) that was encoded before."""
+def generate_from(
+    model,
+    memory,
+    *,
+    max_tokens,
+    prompt=None,
+    rules=None,
+    cache=True,
+    memory_mask=None,
+    search=None,
+):
+    """The same as `generate` for a memory (batch, frames, width) that was encoded before.
+
+    search: from `search_named`; None: greedy.
+    """
     if not isinstance(max_tokens, numbers.Integral) or max_tokens < 1:
         raise ValueError(f"max_tokens must be a whole number of at least 1, got {max_tokens!r}")
-    if not torch.isfinite(memory).all():
+    if memory is not None and not torch.isfinite(memory).all():
         raise ValueError("expected a finite memory, got NaN or infinity: is the mel finite?")
     if prompt is None:
-        prompt = own_prompt(model, memory)
-    tokens = _prompt_tokens(prompt, len(memory), model.config.vocabulary).to(memory.device)
+        prompt = own_prompt(model, memory, memory_mask=memory_mask)
+    device = next(model.parameters()).device
+    tokens = prompt_tokens(prompt, memory, model.config.vocabulary).to(device)
     slots = model.config.slots
-    if tokens.shape[1] + max_tokens - 1 > slots:
+    if slots is not None and tokens.shape[1] + max_tokens - 1 > slots:
         raise ValueError(
             f"{tokens.shape[1]} prompt tokens and {max_tokens} new ones do not fit into the "
             f"model's {slots} positions; ask for fewer tokens"
@@ -96,29 +119,49 @@ def generate_from(model, memory, *, max_tokens, prompt=None, rules=None, cache=T
         rules = generation_rules.rules_of(settings_of(model))
     if not isinstance(rules, list | tuple) or not all(map(callable, rules)):
         raise ValueError(f"expected rules as a list of functions, or None, got {rules!r}")
-    return greedy_search(model, memory, tokens, max_tokens, rules, cache)
+    name, options = search or ("greedy", {})
+    if name == "greedy" and memory_mask is None:
+        find = greedy_search  # found by its name, so that `lessons.use` can replace it
+    else:
+        find, options = SEARCHES[name], options | {"memory_mask": memory_mask}
+    return rows_by_padding(model, memory, tokens, find, options, max_tokens, rules, cache)
 
 
 def greedy_search(model, memory, tokens, max_tokens, rules=(), cached=True):
-    """The loop itself -> `Generation`.
+    """The most probable token at every step -> `Generation`.
 
     memory (batch, frames, width); tokens (batch, prompt); rules: from `generation_rules`.
     """
+    return step_by_step(model, memory, tokens, max_tokens, rules, cached)
+
+
+def step_by_step(
+    model,
+    memory,
+    tokens,
+    max_tokens,
+    rules=(),
+    cached=True,
+    *,
+    memory_mask=None,
+    temperature=0.0,
+    generator=None,
+):
+    """The loop of greedy search and sampling: read what is new, choose, append, until all rows are
+    at their end."""
     begin = tokens.shape[1]
-    end, pad = _end_and_pad(model, tokens.device)
-    cache = model.new_cache(memory, slots=begin + max_tokens) if cached else None
+    end, pad = end_and_pad(model, tokens.device)
+    next_logits = NextLogits(
+        model, memory, memory_mask, len(tokens), begin + max_tokens - 1, cached
+    )
     finished = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
     steps = []
     for _ in range(max_tokens):
-        new = tokens if cache is None or cache.length == 0 else tokens[:, -1:]
-        logits = model.decode(new, memory, cache)[:, -1].float()
-        if rules:
-            scores, so_far = logits.cpu().numpy(), tokens.cpu().numpy()
-            allowed = generation_rules.allowed_tokens(rules, scores, so_far, begin)
-            logits = logits.masked_fill(~torch.from_numpy(allowed).to(logits.device), -torch.inf)
-        best, chosen = logits.log_softmax(dim=-1).max(dim=-1)
+        logits = ruled(rules, next_logits(tokens)[:, -1], tokens, begin, ~finished)
+        chosen = _choose(logits, temperature, generator)
+        sure = logits.log_softmax(dim=-1).gather(1, chosen[:, None])[:, 0]
         chosen = torch.where(finished, pad, chosen)
-        steps.append(torch.where(finished, 0.0, best))
+        steps.append(torch.where(finished, 0.0, sure))
         tokens = torch.cat([tokens, chosen[:, None]], dim=1)
         finished = finished | torch.isin(chosen, end)
         if finished.all():
@@ -127,60 +170,71 @@ def greedy_search(model, memory, tokens, max_tokens, rules=(), cached=True):
     return Generation(tokens=tokens, scores=steps.sum(dim=1), steps=steps)
 
 
-def _end_and_pad(model, device):
-    """The tokens that end a text (a tensor) and the one that fills up after it."""
-    settings = {"eos_token_id": model.config.end, "pad_token_id": model.config.pad}
-    settings |= settings_of(model)
-    end = generation_rules.end_tokens(settings)
-    pad = settings["pad_token_id"]
-    return torch.tensor(end, device=device), end[0] if pad is None else pad
+def _choose(logits, temperature, generator):
+    """(rows, vocabulary) -> (rows,): the likeliest, or one drawn."""
+    if temperature == 0 or len(logits) == 0:
+        return logits.argmax(dim=-1)
+    shares = (logits / temperature).softmax(dim=-1)
+    return torch.multinomial(shares, 1, generator=generator)[:, 0]
 
 
-def settings_of(model) -> dict:
-    """The checkpoint's generation settings; {} for a model that came from none."""
-    if not hasattr(model, "checkpoint"):
-        return {}
-    return generation_rules.settings_of(model.checkpoint.config, model.checkpoint.generation)
+SEARCHES = {
+    "greedy": step_by_step,
+    "sampling": step_by_step,
+    "beams": beam_search.beam_search,
+    "speculative": speculative.speculative_search,
+}
 
 
-@torch.no_grad()
-def own_prompt(model, memory, language=None, task=None, timestamps=None):
-    """-> (batch, tokens): start token, then the checkpoint's forced, language and task tokens.
+def search_named(
+    beams=1, length_penalty=1.0, early_stopping=False, temperature=0.0, seed=None, drafted=None
+):
+    """The options of `generate` -> (a key of SEARCHES, what that search needs to know)."""
+    if not isinstance(beams, numbers.Integral) or isinstance(beams, bool) or beams < 1:
+        raise ValueError(f"beams must be a whole number of at least 1, got {beams!r}")
+    for name, number in (("temperature", temperature), ("length_penalty", length_penalty)):
+        real = isinstance(number, numbers.Real) and not isinstance(number, bool)
+        if not real or not math.isfinite(number):
+            raise ValueError(f"{name} must be a number, got {number!r}")
+    if temperature < 0:
+        raise ValueError(f"temperature must be 0 (greedy) or more, got {temperature!r}")
+    if early_stopping not in (True, False, "never") or isinstance(early_stopping, float):
+        raise ValueError(f'early_stopping must be True, False or "never", got {early_stopping!r}')
+    if seed is not None and not isinstance(seed, numbers.Integral):
+        raise ValueError(f"seed must be a whole number or None, got {seed!r}")
+    chosen = [n for n, on in (("beams", beams > 1), ("temperature", temperature > 0),
+                              ("draft", bool(drafted))) if on]  # fmt: skip
+    if len(chosen) > 1:
+        raise ValueError(f"{' and '.join(chosen)} exclude each other; choose one")
+    if beams > 1:
+        return "beams", {
+            "beams": int(beams),
+            "length_penalty": length_penalty,
+            "early_stopping": early_stopping,
+        }
+    if temperature > 0:
+        return "sampling", {"temperature": temperature, "generator": _generator(seed)}
+    return ("speculative", drafted) if drafted else ("greedy", {})
 
-    A language that nobody named is heard in memory (batch, frames, width): the likeliest after
-    the start token, for each row by itself.
-    """
-    settings = settings_of(model)
-    prompt = generation_rules.prompt_of(settings, model.config.start, language, task, timestamps)
-    unheard = [place for place, token in enumerate(prompt) if token is None]
-    rows = torch.tensor([0 if token is None else token for token in prompt], device=memory.device)
-    rows = rows.repeat(len(memory), 1)
-    if unheard:
-        languages = torch.tensor(generation_rules.language_tokens(settings), device=memory.device)
-        logits = model.decode(rows[:, :1], memory)[:, 0, languages]
-        rows[:, unheard] = languages[logits.argmax(dim=-1)][:, None]
-    return rows
+
+def _generator(seed):
+    return None if seed is None else torch.Generator().manual_seed(int(seed))
 
 
-def _prompt_tokens(prompt, batch, vocabulary):
-    """-> (batch, tokens): the same prompt for every row, or one each."""
-    prompt = checked.as_tensor(prompt, "a prompt (tokens,) or (batch, tokens)")
-    if prompt.dim() == 1:
-        prompt = prompt.expand(batch, -1)
-    if prompt.dim() != 2 or len(prompt) != batch or prompt.shape[1] == 0:
+def _draft(model, draft, inputs, lengths, memory, memory_mask):
+    """What `speculative_search` needs to know of the small model."""
+    if not all(hasattr(draft, name) for name in ("config", "init_cache")):
+        raise ValueError(f"expected a smaller model as draft, got {type(draft).__name__}")
+    ours, theirs = model.config.vocabulary, draft.config.vocabulary
+    if ours != theirs:
         raise ValueError(
-            f"prompt must be (tokens,) or ({batch} rows, tokens) with at least one token, got "
-            f"{tuple(prompt.shape)}"
+            f"expected a draft with the model's vocabulary of {ours} tokens, got one of {theirs}: "
+            "its guesses would mean other words"
         )
-    return checked.tokens(prompt, vocabulary, prompt.device)
-
-
-def refuse_unbuilt(**options):
-    """name=(value, the only value that works today): anything else is refused by name."""
-    for name, (value, only) in options.items():
-        plain = value is None or isinstance(value, int | float | str)
-        if not plain or value != only:
-            came = repr(value) if plain else f"a {type(value).__name__}"
-            raise ValueError(
-                f"{name} is not built yet: this release has {name}={only!r} only, got {came}"
-            )
+    if hasattr(draft, "encode"):
+        if not hasattr(model, "encode"):
+            raise ValueError("a lone decoder needs a lone decoder as draft: there are no inputs")
+        memory, memory_mask = heard(draft, inputs, lengths)
+    elif memory is not None and memory.shape[-1] != draft.config.width:
+        memory, memory_mask = None, None
+    return {"draft": draft, "draft_memory": memory, "draft_mask": memory_mask}

@@ -30,7 +30,7 @@ class KVCache:
         if len(key) != len(self.keys):
             raise ValueError(
                 f"the cache was made for a batch of {len(self.keys)}, {len(key)} came; make one "
-                "with new_cache(memory) for this memory"
+                "with init_cache(batch, slots, memory) for this batch"
             )
         end = self.length + key.shape[2]
         if end > self.keys.shape[2]:
@@ -45,25 +45,44 @@ class KVCache:
         return self.keys[:, :, :end], self.values[:, :, :end]
 
     def reorder(self, rows):
-        """Row i becomes what row rows[i] was; rows: (batch,) integers. The buffers stay."""
-        self.keys.copy_(self.keys.index_select(0, rows))
-        self.values.copy_(self.values.index_select(0, rows))
+        """Row i becomes what row rows[i] was; rows: (batch,) integers. The buffers stay, and what
+        has not been written yet is not moved."""
+        for buffer in (self.keys, self.values):
+            filled = buffer[:, :, : self.length]
+            filled.copy_(filled.index_select(0, rows))
 
 
 class DecoderCache:
-    """One `KVCache` a layer, and the keys and values of the encoder's output, made once."""
+    """One `KVCache` a layer, and the keys and values of the encoder's output, made once.
 
-    def __init__(self, layers, memory):
+    memory may have fewer rows than the layers: beams of one recording share them (row
+    i * beams + j of the layers belongs to row i of memory).
+    """
+
+    def __init__(self, layers, memory, memory_mask=None):
         self.layers = layers  # list of KVCache
-        self.memory = memory  # list of (keys, values), one a layer
+        self.memory = memory  # list of (keys, values) or None, one a layer
+        self.memory_mask = memory_mask  # (batch, 1, 1, frames) True = may look, or None: all
 
     @property
     def length(self):
         """Tokens written so far."""
         return self.layers[0].length
 
+    def cut(self, length):
+        """Forgets all but the first `length` tokens."""
+        for layer in self.layers:
+            layer.length = length
+
     def reorder(self, rows):
-        """Beam search moves whole hypotheses; their memory moves along."""
+        """Row i goes on as what row rows[i] was. Its memory moves along, unless beams share it:
+        they never leave their recording."""
         for layer in self.layers:
             layer.reorder(rows)
-        self.memory = [(k.index_select(0, rows), v.index_select(0, rows)) for k, v in self.memory]
+        heard = [pair for pair in self.memory if pair is not None]
+        if heard and len(heard[0][0]) == len(rows):
+            self.memory = [
+                pair and tuple(x.index_select(0, rows) for x in pair) for pair in self.memory
+            ]
+            if self.memory_mask is not None:
+                self.memory_mask = self.memory_mask.index_select(0, rows)

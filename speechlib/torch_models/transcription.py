@@ -57,7 +57,6 @@ def transcribe(
     Silence gives an empty transcript. Raises ValueError for input that is not sound, and for an
     option that the model or this release does not have.
     """
-    generation.refuse_unbuilt(beams=(beams, 1), timestamps=(timestamps, False))
     wave, model = _wave(audio_or_path), ready(model)
     seconds = model.config.mel_frames / MEL_FRAMES_A_SECOND
     cuts = window_cuts(wave, round(seconds * audio.SAMPLE_RATE))

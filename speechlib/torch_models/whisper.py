@@ -81,11 +81,12 @@ class TextDecoder(nn.Module):
         self.blocks = nn.ModuleList(Block(config.decoder) for _ in range(config.decoder_layers))
         self.norm = nn.LayerNorm(config.width)
 
-    def forward(self, tokens, memory=None, token_mask=None, cache=None):
+    def forward(self, tokens, memory=None, token_mask=None, cache=None, memory_mask=None):
         """tokens (batch, tokens), memory (batch, frames, width) -> (batch, tokens, vocabulary).
 
-        token_mask: (batch, tokens so far) True = real token. cache: from `new_cache(memory)`; then
-        `tokens` are only the new ones and `memory` is not needed again.
+        token_mask: (batch, tokens so far) True = real token; memory_mask: (batch, frames) True =
+        real frame. cache: from `init_cache`; then `tokens` are only the new ones, and memory and
+        its mask are not needed again.
         """
         past = 0 if cache is None else cache.length
         table = self.token_embedding.weight
@@ -97,15 +98,16 @@ class TextDecoder(nn.Module):
         if token_mask is not None:
             real = inputs.token_mask(token_mask, len(tokens), len(everything), tokens.device)
             mask = attention_masks.combine(mask, real)
-        if memory is not None:
-            memory = inputs.memory(memory, len(tokens), self.config.width, table)
-        memories = self.memories(memory) if cache is None else cache.memory
+        if cache is None:
+            memories, heard = self.memories(memory, len(tokens)), _for_keys(memory, memory_mask)
+        else:
+            memories, heard = cache.memory, cache.memory_mask
         x = self.dropout(self.token_embedding(tokens) + self.positions(place))
         for layer, block in enumerate(self.blocks):
             if cache is None and is_dropped(self, self.config.decoder_layer_drop):
                 continue  # with a cache never: a dropped block would miss the past later on
             own = None if cache is None else cache.layers[layer]
-            x = block(x, mask, memory=memories[layer], cache=own)
+            x = block(x, mask, memory=memories[layer], memory_mask=heard, cache=own)
         return self.norm(x) @ table.T
 
     def _fits(self, count):
@@ -115,27 +117,39 @@ class TextDecoder(nn.Module):
                 "cut the audio into shorter windows or ask for fewer tokens"
             )
 
-    def new_cache(self, memory, slots=None):
-        """Reserves the buffers and makes the keys and values of memory, once.
+    def init_cache(self, batch, slots=None, memory=None, memory_mask=None):
+        """Reserves the buffers and makes the keys and values of memory, once -> `DecoderCache`.
 
-        memory (batch, frames, width); slots: tokens to make room for, None: all that the position
-        table has.
+        batch: rows of tokens, those of memory (batch, frames, width) or a multiple (beams: row
+        i * beams + j looks at row i); slots: tokens to make room for, None: all that the position
+        table has; memory_mask: (batch, frames) True = real frame.
         """
-        c = self.config
-        if memory is None:
-            raise ValueError("expected a memory (batch, frames, width), got None; see model.encode")
-        memory = inputs.memory(memory, len(memory), c.width, self.token_embedding.weight)
-        head_width = c.width // c.decoder.heads
-        size = (len(memory), c.decoder.heads, c.slots if slots is None else slots, head_width)
-        layers = [KVCache(*size, memory.dtype, memory.device) for _ in self.blocks]
-        return DecoderCache(layers, self.memories(memory))
+        c, like = self.config, self.token_embedding.weight
+        if memory is not None:
+            memory = inputs.numbers(memory, "memory (batch, frames, width)", like)
+        rows = inputs.memory_rows(memory, batch)
+        memories, heard = self.memories(memory, rows), _for_keys(memory, memory_mask)
+        size = (batch, c.decoder.heads, c.slots if slots is None else slots)
+        layers = [KVCache(*size, c.width // size[1], like.dtype, like.device) for _ in self.blocks]
+        return DecoderCache(layers, memories, heard)
 
-    def memories(self, memory):
+    def memories(self, memory, batch=None):
         """(batch, frames, width) -> the keys and values that each block looks at: a list of
         pairs, one a block, each (batch, head, frames, head width); Nones without a memory."""
         if memory is None:
             return [None] * len(self.blocks)
+        batch = len(memory) if batch is None else batch
+        memory = inputs.memory(memory, batch, self.config.width, self.token_embedding.weight)
         return [block.cross_attention.keys_values(memory) for block in self.blocks]
+
+
+def _for_keys(memory, mask):
+    """(batch, frames) True = real frame -> (batch, 1, 1, frames); None: all are."""
+    if mask is None:
+        return None
+    if memory is None:
+        raise ValueError("expected a memory for this memory_mask, got None")
+    return attention_masks.for_keys(inputs.memory_mask(mask, *memory.shape[:2], memory.device))
 
 
 class Whisper(nn.Module):
@@ -168,13 +182,15 @@ class Whisper(nn.Module):
             mel = hide_spans(self.encoder.checked(mel), self.config.spec_augment)
         return self.encoder(mel)
 
-    def decode(self, tokens, memory=None, cache=None, token_mask=None):
+    def decode(self, tokens, memory=None, memory_mask=None, cache=None, token_mask=None):
         """Tokens and memory, or new tokens and a cache -> logits (batch, tokens, vocabulary)."""
-        return self.decoder(tokens, memory, token_mask, cache)
+        return self.decoder(tokens, memory, token_mask, cache, memory_mask)
 
-    def new_cache(self, memory, slots=None):
-        """A cache for step-by-step decoding of this memory (batch, frames, width)."""
-        return self.decoder.new_cache(memory, slots)
+    def init_cache(self, batch, slots=None, memory=None, memory_mask=None):
+        """A cache for step-by-step decoding; see `TextDecoder.init_cache`."""
+        if memory is None:
+            raise ValueError("expected a memory (batch, frames, width), got None; see model.encode")
+        return self.decoder.init_cache(batch, slots, memory, memory_mask)
 
     def loss(self, mel, labels):
         """Mean cross-entropy of the labels (batch, tokens); -100 is not counted. The decoder

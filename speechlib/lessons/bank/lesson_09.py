@@ -1027,7 +1027,7 @@ def search_as_library(fn):
 
     def library(model, memory, tokens, max_tokens, rules=(), cached=True):
         begin, steps = tokens.shape[1], []
-        end, pad = generation._end_and_pad(model, tokens.device)
+        end, pad = generation.end_and_pad(model, tokens.device)
 
         def next_logits(tokens):
             logits = model.decode(tokens, memory)[:, -1].float()
