@@ -30,7 +30,7 @@ SECONDS = 6  # one window
 MAX_TOKENS = 14  # digits in one window, and the end token
 PROMPT = (1, 2, 3, 4)  # start, English, transcribe, no timestamps
 FIRST_WORD = 5  # the token of "zero"
-NATURAL = ("flite", "festival")  # synthesisers that join recorded speech: nearer to people
+NATURAL = ("flite", "festival", "asterisk")  # recorded speech, joined: nearer to people
 NATURAL_WEIGHT = 4
 
 
