@@ -2,8 +2,8 @@
 
 input -> output: keys and values of the new tokens (batch, head, new, head width) -> those of all
 tokens so far (batch, head, tokens, head width).
-Special: the mirror of `torch_models/kv_cache.py`. Under `jit` every shape is fixed and the length
-is not known, so there `write` returns all slots and the causal mask hides the empty ones.
+Special: the mirror of `torch_models/kv_cache.py`. In JAX a new shape is a new compilation, so
+`write` returns all slots, and the causal mask hides the empty ones.
 
 Notebook: 19_flax
 """
@@ -11,6 +11,8 @@ Notebook: 19_flax
 import jax
 import jax.numpy as jnp
 from flax import nnx
+
+from speechlib import trace
 
 
 class KVCache(nnx.Module):
@@ -43,8 +45,8 @@ class KVCache(nnx.Module):
         return self.keys[:, :, :places], self.values[:, :, :places]
 
     def places(self, new):
-        """How many keys the next `new` tokens get to look at: those so far, or under `jit` all
-        slots."""
+        """How many keys the next `new` tokens get to look at: all slots, for a shape that stays is
+        compiled once. Only who traces (outside `jit`) gets those that are filled."""
         slots, length = self.keys.shape[2], self.length[...]
         if isinstance(length, jax.core.Tracer):
             return slots
@@ -53,7 +55,7 @@ class KVCache(nnx.Module):
                 f"the cache has {slots} slots, {length} are filled and {new} more tokens came; "
                 "reserve more slots or generate fewer tokens"
             )
-        return int(length) + new
+        return int(length) + new if trace.is_open() else slots
 
     def reorder(self, rows):
         """Row i becomes what row rows[i] was; rows: (batch,) integers."""
@@ -66,14 +68,31 @@ class DecoderCache(nnx.Module):
     def __init__(self, layers, memory, memory_mask=None):
         self.layers = nnx.List(layers)
         self.memory = nnx.data(memory)  # list of (keys, values), one a layer
-        self.memory_mask = nnx.data(memory_mask)
+        self.memory_mask = nnx.data(memory_mask)  # (batch, 1, 1, frames) True = may look, or None
 
     @property
     def length(self):
         """Tokens written so far."""
         return self.layers[0].length[...]
 
+    @property
+    def slots(self):
+        """Tokens that there is room for."""
+        return self.layers[0].keys.shape[2]
+
+    def places(self, new):
+        """How many keys the next `new` tokens get to look at."""
+        return self.layers[0].places(new)
+
+    def cut(self, length):
+        """Forgets all but the first `length` tokens."""
+        for layer in self.layers:
+            layer.length[...] = jnp.asarray(length, jnp.int32)
+
     def reorder(self, rows):
-        """Beam search moves whole hypotheses; their memory moves along."""
+        """Row i goes on as what row rows[i] was. Its memory moves along."""
         for layer in self.layers:
             layer.reorder(rows)
+        self.memory, self.memory_mask = jax.tree.map(
+            lambda x: x[rows], (self.memory, self.memory_mask)
+        )

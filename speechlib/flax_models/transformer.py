@@ -10,6 +10,7 @@ Notebook: 19_flax
 import functools
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from speechlib.flax_models.attention import MultiHeadAttention
@@ -17,6 +18,11 @@ from speechlib.trace import record
 
 # GELU by the error function: jax.nn.gelu without more is the tanh approximation, 1e-3 off
 ACTIVATIONS = {"gelu": functools.partial(jax.nn.gelu, approximate=False), "relu": jax.nn.relu}
+
+
+class Fixed(nnx.Variable):
+    """A table that is kept with the parameters and not learned: no `nnx.Param`, so that what looks
+    for those, an optimiser say, does not see it."""
 
 
 def activation_named(name):
@@ -40,9 +46,9 @@ class FeedForward(nnx.Module):
         return self.down(self.dropout(self.activation(self.up(x))))
 
 
-def layer_norm(width, **how):
-    """PyTorch's layer norm: epsilon 1e-5, variance from the centred values."""
-    return nnx.LayerNorm(width, epsilon=1e-5, use_fast_variance=False, **how)
+def layer_norm(width, epsilon=1e-5, **how):
+    """PyTorch's layer norm: its epsilon, and the variance from the centred values."""
+    return nnx.LayerNorm(width, epsilon=epsilon, use_fast_variance=False, **how)
 
 
 class Block(nnx.Module):
@@ -52,12 +58,12 @@ class Block(nnx.Module):
     def __init__(self, config, **how):
         self.norm_first = config.norm_first
         self.self_attention = self._attention(config, **how)
-        self.self_norm = layer_norm(config.width, **how)
+        self.self_norm = layer_norm(config.width, config.norm_eps, **how)
         if config.cross_attention:
             self.cross_attention = self._attention(config, **how)
-            self.cross_norm = layer_norm(config.width, **how)
+            self.cross_norm = layer_norm(config.width, config.norm_eps, **how)
         self.feed_forward = FeedForward(config, **how)
-        self.feed_forward_norm = layer_norm(config.width, **how)
+        self.feed_forward_norm = layer_norm(config.width, config.norm_eps, **how)
         self.dropout = nnx.Dropout(config.dropout, rngs=how["rngs"])
 
     @staticmethod
@@ -93,3 +99,16 @@ class Block(nnx.Module):
         if self.norm_first:
             return x + self.dropout(part(norm(x)))
         return norm(x + self.dropout(part(x)))
+
+
+def is_dropped(module, probability):
+    """LayerDrop (Fan et al. 2019): while training, a whole block is left out now and then. Under
+    `jit` the answer is an array: which it is comes out when the program runs."""
+    if module.deterministic or probability == 0:
+        return False
+    return jax.random.bernoulli(module.rngs(), probability)
+
+
+def chosen(dropped, before, after):
+    """The block's output, or where it was dropped what went in: a compiled program has both."""
+    return after if dropped is False else jnp.where(dropped, before, after)
