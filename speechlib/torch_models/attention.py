@@ -124,8 +124,14 @@ class MultiHeadAttention(nn.Module):
             mask = mask if mask is None else mask.repeat_interleave(len(key) // len(mask), dim=0)
         elif beams > 1:
             query = fold_beams(query, beams)
-        attend = BACKENDS["eager" if traced else self.backend]
-        mixed = attend(
+        mixed = self.attend(query, key, value, mask, bias, traced)
+        if len(mixed) < len(x):
+            mixed = unfold_beams(mixed, beams)
+        return self.output(merge_heads(mixed))
+
+    def attend(self, query, key, value, mask, bias, traced):
+        """What the queries find, (batch, head, query, head width), by the backend."""
+        return BACKENDS["eager" if traced else self.backend](
             query,
             key,
             value,
@@ -134,9 +140,6 @@ class MultiHeadAttention(nn.Module):
             self.dropout if self.training else 0.0,
             observe=self._observe if traced else None,
         )
-        if len(mixed) < len(x):
-            mixed = unfold_beams(mixed, beams)
-        return self.output(merge_heads(mixed))
 
     def _observe(self, weights):
         return record(self, "weights", weights)

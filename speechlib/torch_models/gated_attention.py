@@ -27,7 +27,19 @@ class GatedAttention(MultiHeadAttention):
 
     def forward(self, x, keys_values, mask=None, bias=None):
         """x (batch, query, width), bias (head, query, key) -> (batch, query, width)."""
-        return super().forward(x, keys_values, mask, self.gates(x) * bias)
+        return super().forward(x, keys_values, mask, (self.gates(x), bias))
+
+    def attend(self, query, key, value, mask, bias, traced):
+        """As in every attention, but one head at a time: the gated bias of all heads at once is
+        large (108 MB for 30 s), and filling memory takes longer than computing it."""
+        gates, bias = bias
+        if traced:  # the weights of all heads are wanted together
+            return super().attend(query, key, value, mask, gates * bias, traced)
+        mixed = []
+        for head in range(self.heads):
+            q, k, v, gate = (y[:, head : head + 1] for y in (query, key, value, gates))
+            mixed.append(super().attend(q, k, v, mask, gate * bias[head], traced))
+        return torch.cat(mixed, dim=1)
 
     def gates(self, x):
         """How much of the bias each query takes: (batch, query, width) -> (batch, head, query, 1).
