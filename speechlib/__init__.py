@@ -12,8 +12,8 @@ __version__ = "0.1.0"
 
 # public name -> (module, attribute); attribute None: the module itself
 _PUBLIC = {
-    "load": ("speechlib.torch_models.loading", "load"),
-    "save": ("speechlib.torch_models.loading", "save"),
+    "load": ("speechlib.frameworks", "load"),
+    "save": ("speechlib.frameworks", "save"),
     "available": ("speechlib.checkpoints", "available"),
     "Whisper": ("speechlib.torch_models.whisper", "Whisper"),
     "CTCModel": ("speechlib.torch_models.heads", "CTCModel"),
@@ -21,7 +21,7 @@ _PUBLIC = {
     "FrameClassifier": ("speechlib.torch_models.heads", "FrameClassifier"),
     "XVector": ("speechlib.torch_models.heads", "XVector"),
     "WavLM": ("speechlib.torch_models.wavlm", "WavLM"),
-    "generate": ("speechlib.torch_models.generation", "generate"),
+    "generate": ("speechlib.frameworks", "generate"),
     "transcribe": ("speechlib.torch_models.transcription", "transcribe"),
     "trace": ("speechlib.trace", "trace"),
     "alignment": ("speechlib.alignment", None),

@@ -41,7 +41,7 @@ COMPANIONS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared and hashed by identity: a Flax model carries one
 class Checkpoint:
     """A checkpoint folder, read but for its tensors."""
 

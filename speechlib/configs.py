@@ -119,7 +119,7 @@ class WhisperConfig(SystemConfig):
     init_std: float = 0.02
     pad: int | None = 50256
     start: int = 50257
-    end: int | list[int] = 50256  # some checkpoints have several
+    end: int | tuple[int, ...] = 50256  # some checkpoints have several
     spec_augment: SpecAugmentConfig | None = None
 
     keys: ClassVar[dict] = {
@@ -332,7 +332,7 @@ class Speech2Text2Config(SystemConfig):
     cross_attention_width: int | None = None  # null: a bridge fits any encoder to this decoder
     pad: int = 1
     start: int | None = 2
-    end: int | list[int] | None = 2
+    end: int | tuple[int, ...] | None = 2
 
     slots: ClassVar[None] = None  # a text may have any length
 
@@ -383,7 +383,7 @@ class SpeechEncoderDecoderConfig(SystemConfig):
 
     pad: int | None = None
     start: int | None = None
-    end: int | list[int] | None = None
+    end: int | tuple[int, ...] | None = None
     bridge: tuple[int, int] | None = None  # widths of a linear layer between the two
     vocabulary: int = 0
     slots: int | None = None
@@ -527,7 +527,7 @@ def _setting(config: dict, name: str, default):
     if name.endswith("_token_id"):
         ids = value if isinstance(value, list) else [value]
         if value is None or all(isinstance(i, int) and not isinstance(i, bool) for i in ids):
-            return value
+            return tuple(value) if isinstance(value, list) else value
     elif value is None:
         return default
     elif isinstance(default, tuple) and isinstance(value, list | tuple):

@@ -1,0 +1,98 @@
+"""The files of a checkpoint folder: which hold the weights, and how a folder is written.
+
+input -> output: a folder -> paths of its weights; a model and a way to write tensors -> a folder.
+Special: no framework in here. Files are written beside their place and moved there whole, so a full
+disk leaves the old ones as they were.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+from speechlib import checkpoints, paths
+
+
+def weight_files(folder) -> list[Path]:
+    """The files that hold the tensors: model.safetensors, its shards, pytorch_model.bin, its shards
+    (the first that is there counts: the order of transformers). Raises ValueError for none."""
+    folder = Path(folder)
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (folder / name).is_file():
+            return [folder / name]
+        index = folder / f"{name}.index.json"
+        if index.is_file():
+            return [folder / shard for shard in _shards(index)]
+    if (folder / "flax_model.msgpack").is_file():
+        raise ValueError(
+            f"{folder} holds its weights as flax_model.msgpack, which is not read here; convert it "
+            "to model.safetensors first"
+        )
+    raise ValueError(
+        f"{folder} has no weights: expected model.safetensors or pytorch_model.bin, found "
+        f"{', '.join(sorted(p.name for p in folder.iterdir()))}"
+    )
+
+
+def _shards(index):
+    """Names of the files that an index lists; they lie beside it."""
+    weight_map = checkpoints.read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(f, str) for f in weight_map.values()):
+        raise ValueError(f"expected a weight_map of tensor names and files in {index}")
+    return sorted({Path(name).name for name in weight_map.values()})
+
+
+def unreadable(path, error) -> ValueError:
+    """What to raise for a file of weights that could not be read."""
+    kind = "safetensors" if path.suffix == ".safetensors" else "plain weights, no other objects"
+    why = (str(error) or type(error).__name__).splitlines()[0]
+    return ValueError(f"{path} could not be read as {kind}: {why}")
+
+
+def kind_of(model):
+    """(name, `checkpoints.Architecture`) of a model: as it was loaded, or by its class."""
+    checkpoint = getattr(model, "checkpoint", None)
+    if checkpoint is not None:
+        return checkpoint.architecture, checkpoint.kind
+    return checkpoints.architecture_of_model(model)
+
+
+def write(model, folder, tensors, save_file, number_type):
+    """A folder with config.json, model.safetensors and what else the model came with.
+
+    tensors: their name -> array; save_file: of safetensors, for arrays of this framework;
+    number_type: "float32". Raises ValueError for a folder that cannot be made.
+    """
+    architecture, kind = kind_of(model)
+    folder = _made(folder)
+    checkpoint = getattr(model, "checkpoint", None)
+    carried = checkpoint.config if checkpoint else _first_token(model)
+    config = checkpoints.settings_of(model, kind, carried)
+    config["architectures"] = [architecture]
+    config["torch_dtype"] = number_type
+    for name in checkpoints.COMPANIONS if checkpoint else ():
+        source = checkpoint.folder / name
+        if source.is_file() and source.resolve() != (folder / name).resolve():
+            paths.write_whole(folder / name, lambda path, s=source: shutil.copyfile(s, path))
+    paths.write_whole(
+        folder / "model.safetensors", lambda path: save_file(tensors, path, {"format": "pt"})
+    )
+    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+    paths.write_whole(
+        folder / "config.json", lambda path: Path(path).write_text(text, encoding="utf-8")
+    )
+
+
+def _first_token(model):
+    """Transformers wants a token to begin texts with, even where none is used."""
+    end = getattr(model.config, "end", None)
+    return {} if end is None else {"bos_token_id": end[0] if isinstance(end, tuple) else end}
+
+
+def _made(folder):
+    try:
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, TypeError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ValueError(f"expected a folder to save to, got {folder!r}: {why}") from error
+    return folder
