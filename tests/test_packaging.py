@@ -183,7 +183,7 @@ def test_tests_add_to_the_learners_environment(checkout):
     folder, made, ran = checkout
     setup_environment.ensure("lab")
     setup_environment.ensure("test")
-    assert ran[-1][-1] == f"{folder}[lab,test]"
+    assert ran[-1][-1] == f"{folder}[lab,flax,test]"
     assert len(made) == 1
     assert setup_environment.is_ready(folder / ".venv", "lab")
 
