@@ -121,7 +121,7 @@ class CTCModel(Head):
         """(batch,) real frames."""
         if lengths is None:
             return torch.full((len(log_probs),), log_probs.shape[1])
-        return self.encoder.output_lengths(inputs.as_tensor(lengths, "lengths (batch,)"))
+        return self.encoder.output_lengths(inputs.lengths(lengths))
 
 
 class SequenceClassifier(Head):
@@ -213,8 +213,7 @@ class XVector(Head):
         x = self.projector(self.heard(audio, lengths))
         frames = [x.shape[1]] * len(x)
         if lengths is not None:
-            lengths = inputs.as_tensor(lengths, "lengths (batch,)")
-            frames = self.encoder.output_lengths(lengths).tolist()
+            frames = self.encoder.output_lengths(inputs.lengths(lengths)).tolist()
         # as published: dilation is not counted, so the last frames counted may be of padding
         c = self.config
         lost = sum(kernel - 1 for kernel in c.tdnn_kernels)
