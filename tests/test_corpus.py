@@ -4,14 +4,16 @@ import argparse
 import hashlib
 import io
 import json
+import subprocess
+from dataclasses import replace
 from random import Random
 
 import numpy as np
 import pytest
 
 from speechlib import audio, corpus, paths
-from speechlib.corpus import build, espeak, synthesise, synthesisers, voices
-from speechlib.corpus.speech import Speech, ogg_bytes, resample, tidy, widen_gaps
+from speechlib.corpus import build, espeak, festival, recordings, synthesise, synthesisers, voices
+from speechlib.corpus.speech import Line, Speech, ogg_bytes, resample, tidy, widen_gaps
 from speechlib.corpus.voices import DIGITS
 
 FOLDER = paths.data_folder() / "digits"
@@ -316,6 +318,64 @@ def test_a_voice_says_what_it_is_asked(tmp_path):
     assert stored["samples"].dtype == np.int16 and stored["starts"][-1] == len(stored["samples"])
     for text, words in zip(stored["texts"], json.loads(str(stored["words"])), strict=True):
         assert [word for word, _, _ in words] == text.split()
+
+
+def test_packages_of_missing_voices_are_named_one_by_one(monkeypatch, tmp_path):
+    assert set(festival.PACKAGES) == {row[1] for row in voices.RECORDED if row[0] == "festival"}
+    wanted = [voices.recorded_voice(row, 0) for row in voices.RECORDED if row[4] == "train"]
+    told = "(kal_diphone lp_diphone czech_ph)\n"
+    monkeypatch.setattr(festival.shutil, "which", lambda name: name)
+    monkeypatch.setattr(festival.subprocess, "run",
+                        lambda *_, **__: subprocess.CompletedProcess([], 0, told))
+    monkeypatch.setattr(recordings, "FOLDER", tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="apt-get install") as error:
+        synthesisers.require(wanted)
+    packages = str(error.value).split("install ")[1].split()
+    assert recordings.PACKAGE in packages and "festvox-czech-dita" in packages
+    assert not {"festvox-italp16k", "festvox-czech-ph", "festvox-kdlpc16k"} & set(packages)
+
+
+def timed_voice(timbre):
+    """One recorded voice, changed in pitch and pace, if what speaks it is here."""
+    row = next(row for row in voices.RECORDED if row[1] == timbre)
+    voice = voices.recorded_voice(row, 2)
+    try:
+        synthesisers.require([voice])
+    except ValueError as error:
+        pytest.skip(str(error))
+    return voice
+
+
+@pytest.mark.parametrize("timbre", ["lp_diphone", "czech_krb", "msu_ru_nsh_clunits", "Allison"])
+def test_times_of_recorded_voices_agree_with_the_energy(timbre):
+    voice = timed_voice(timbre)
+    spelling = voices.spellings(voice)[0]
+    words = ("seven", "two", "nine")
+    line = Line(words, tuple(spelling[word] for word in words), (";", ";", "."))
+    (speech,) = synthesisers.speak(voice, [line])
+    assert [word for word, _, _ in speech.words] == list(words)
+    loud = np.flatnonzero(np.abs(speech.wave) > 0.01 * np.abs(speech.wave).max())
+    assert speech.words[0][1] == pytest.approx(loud[0] / audio.SAMPLE_RATE, abs=0.08)
+    assert speech.words[-1][2] == pytest.approx(loud[-1] / audio.SAMPLE_RATE, abs=0.12)
+    assert np.diff([time for _, *span in speech.words for time in span]).min() >= -0.001
+
+
+def test_festival_moves_the_pitch_and_not_the_pace():
+    voice = timed_voice("czech_ph")
+    line = Line(("one",), (voices.spellings(voice)[0]["one"],), (".",))
+    flat = {"pitch_range": 5, "tract": 1.0}
+    low, high = (synthesisers.speak(replace(voice, pitch=hertz, **flat), [line])[0]
+                 for hertz in (90, 180))
+
+    def pitch(speech):
+        wave = speech.wave - speech.wave.mean()
+        alike = np.correlate(wave, wave, "full")[len(wave) :]
+        shortest, longest = audio.SAMPLE_RATE // 300, audio.SAMPLE_RATE // 60
+        return audio.SAMPLE_RATE / (shortest + 1 + alike[shortest:longest].argmax())
+
+    assert pitch(low) == pytest.approx(90, rel=0.1)
+    assert pitch(high) == pytest.approx(180, rel=0.1)
+    assert len(low.wave) == pytest.approx(len(high.wave), rel=0.05)
 
 
 @needs_synthesisers

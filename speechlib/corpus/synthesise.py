@@ -64,7 +64,8 @@ def draw_lines(voice: Voice) -> tuple[list[Line], list[str]]:
     digits = [(digit,) for digit in DIGITS for _ in range(TAKES)]
     strings = [tuple(draw.choices(DIGITS, k=draw.randint(2, 4))) for _ in range(STRINGS)]
     others = [tuple(draw.sample(OTHER_WORDS, draw.choice([1, 1, 2, 3]))) for _ in range(OTHERS)]
-    if voice.accent in SPELLINGS:  # a foreign voice would read English words by its own rules
+    # a foreign voice would read English words by its own rules; of a person only digits are here
+    if voice.accent in SPELLINGS or voice.synthesiser == "asterisk":
         others = []
     lines = [_draw_line(draw, voice, words, draw.choice(ends))
              for words in digits + strings + others]

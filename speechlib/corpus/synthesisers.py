@@ -1,39 +1,42 @@
 """Speaking with espeak-ng, flite and festival: (voice, lines) -> Speech with word and phone times.
 
 The times are the synthesiser's own, not an aligner's: espeak-ng reports them through its C library
-(espeak.py), flite prints the phones of what it says, festival is asked in its own Scheme.
+(espeak.py), flite prints the phones of what it says, festival is asked in Scheme (festival.py).
+A person's recordings are joined (recordings.py).
 """
 
-import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
-from speechlib.corpus import espeak
+from speechlib.corpus import espeak, festival, recordings
+from speechlib.corpus.processes import read, run, spans
 from speechlib.corpus.speech import Line, Span, Speech, resample
 from speechlib.corpus.voices import Voice
 
-PACKAGES = {  # Debian and Ubuntu
+PACKAGES = {  # Debian and Ubuntu; festival's are in festival.py
     "espeak-ng": "espeak-ng",
     "flite": "flite",
-    "festival": "festival festvox-kdlpc16k festvox-us-slt-hts",
+    "asterisk": recordings.PACKAGE,
 }
 
 
 def require(voices: list[Voice]) -> None:
-    """ValueError that names the Debian packages of the synthesisers these voices lack."""
+    """ValueError that names the Debian packages of the synthesisers and voices lacking here."""
     found = {
         "espeak-ng": espeak.library(),
         "flite": shutil.which("flite"),
-        "festival": shutil.which("festival"),
+        "asterisk": recordings.FOLDER.is_dir(),
+        "festival": True,  # looked at voice by voice
     }
     lacking = sorted({voice.synthesiser for voice in voices if not found[voice.synthesiser]})
-    if lacking:
-        packages = " ".join(PACKAGES[name] for name in lacking)
+    packages = [PACKAGES[name] for name in lacking]
+    unheard = festival.lacking({v.timbre for v in voices if v.synthesiser == "festival"})
+    if packages or unheard:
+        names = [*lacking, *(["festival with all its voices"] if unheard else [])]
         raise ValueError(
-            f"the corpus is spoken by {' and '.join(lacking)}, not found here: "
-            f"sudo apt-get install {packages}"
+            f"the corpus is spoken by {' and '.join(names)}, not found here: "
+            f"sudo apt-get install {' '.join(packages + unheard)}"
         )
 
 
@@ -42,8 +45,13 @@ def speak(voice: Voice, lines: list[Line]) -> list[Speech]:
 
     Raises RuntimeError when a synthesiser fails or reports other words than it was given.
     """
-    engine = {"espeak-ng": espeak.speak, "flite": _flite, "festival": _festival}[voice.synthesiser]
-    return [resample(speech, voice.tract) for speech in engine(voice, lines)]
+    engines = {
+        "espeak-ng": espeak.speak,
+        "flite": _flite,
+        "festival": festival.speak,
+        "asterisk": recordings.speak,
+    }
+    return [resample(speech, voice.tract) for speech in engines[voice.synthesiser](voice, lines)]
 
 
 # -- flite ---------------------------------------------------------------------------------------
@@ -69,85 +77,20 @@ def _flite_line(voice: Voice, line: Line) -> Speech:
         command = ["flite", "-voice", voice.timbre, "-psdur", "-t", line.text, "-o", str(path)]
         for name, value in settings.items():
             command += ["--setf", f"{name}={value:.3f}"]
-        marks = [mark.rsplit(":", 1) for mark in _run(command).split()]
-        wave, rate = _read(path)
-    phones = _phones([(label, float(end)) for label, end in marks])
+        marks = [mark.rsplit(":", 1) for mark in run(command).split()]
+        wave, rate = read(path)
+    phones = spans([(label, float(end)) for label, end in marks])
     if not set(line.words) <= set(_PHONES_OF):  # not digits: no word times
         return Speech(wave, [], phones, rate)
     return Speech(wave, _digit_spans(line, phones), phones, rate)
 
 
-def _phones(marks: list[tuple[str, float]]) -> list[Span]:
-    """(label, end_s) -> spans; each begins where the one before ends, pauses are left out."""
-    starts = [0.0] + [end for _, end in marks]
-    return [(label, start, end)
-            for (label, end), start in zip(marks, starts, strict=False) if label != "pau"]
-
-
 def _digit_spans(line: Line, phones: list[Span]) -> list[Span]:
-    spans, first = [], 0
+    found, first = [], 0
     for word in line.words:
         last = first + _PHONES_OF[word] - 1
-        spans.append((word, phones[first][1], phones[last][2]))
+        found.append((word, phones[first][1], phones[last][2]))
         first = last + 1
     if first != len(phones):
         raise RuntimeError(f"flite said {len(phones)} phones for {line.text!r}, not {first}")
-    return spans
-
-
-# -- festival ------------------------------------------------------------------------------------
-
-_SCHEME = """
-(define (say text file stretch)
-  (Parameter.set 'Duration_Stretch stretch)
-  (set! spoken (SynthText text))
-  (utt.save.wave spoken file 'riff)
-  (format t "line\\n")
-  (mapcar (lambda (s) (format t "phone %s 0 %f\\n" (item.name s) (item.feat s "end")))
-          (utt.relation.items spoken 'Segment))
-  (mapcar (lambda (w) (format t "word %s %f %f\\n" (item.name w) (item.feat w "word_start")
-                              (item.feat w "word_end"))) (utt.relation.items spoken 'Word)))
-"""
-
-
-def _festival(voice: Voice, lines: list[Line]) -> list[Speech]:
-    script = [_SCHEME, f"(voice_{voice.timbre})"]
-    if voice.pitch and voice.pitch_range:
-        mean, spread = voice.pitch / voice.tract, voice.pitch_range
-        script.append(f"(set! int_lr_params '((target_f0_mean {mean:.1f}) (target_f0_std {spread})"
-                      " (model_f0_mean 170) (model_f0_std 34)))")
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / f"{n}.wav" for n in range(len(lines))]
-        for line, path in zip(lines, paths, strict=True):
-            stretch = voice.stretch * line.stretch * voice.tract
-            script.append(f'(say "{line.text}" "{path}" {stretch:.3f})')
-        program = Path(folder) / "say.scm"
-        program.write_text("\n".join(script))
-        reports = _run(["festival", "-b", str(program)]).split("line\n")[1:]
-        return [_festival_speech(line, path, report)
-                for line, path, report in zip(lines, paths, reports, strict=True)]
-
-
-def _festival_speech(line: Line, path: Path, report: str) -> Speech:
-    rows = [row.split() for row in report.splitlines()]
-    phones = _phones([(label, float(end)) for kind, label, _, end in rows if kind == "phone"])
-    times = [(float(start), float(end)) for kind, _, start, end in rows if kind == "word"]
-    words = [(word, *span) for word, span in zip(line.words, times, strict=True)]
-    wave, rate = _read(path)
-    return Speech(wave, words, phones, rate)
-
-
-def _read(path: Path):
-    """(samples,) float32 and the sampling rate in Hz."""
-    import soundfile
-
-    return soundfile.read(path, dtype="float32")
-
-
-def _run(command: list[str]) -> str:
-    """What the command prints. LC_ALL=C: else decimal points follow the user's language."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False,
-                          env={**os.environ, "LC_ALL": "C"})
-    if done.returncode:
-        raise RuntimeError(f"{command[0]} failed: {done.stderr.strip()[:200]}")
-    return done.stdout
+    return found

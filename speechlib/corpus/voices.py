@@ -1,4 +1,4 @@
-"""The voices of the three synthesisers: () -> list of Voice (timbre, accent, pitch, pace).
+"""The voices of synthesisers, and one person: () -> list of Voice (timbre, accent, pitch, pace).
 
 A *voice* here is a timbre (how the vocal tract sounds) with an accent (how the words are
 pronounced) and its own pitch, pitch range and pace. Whole timbres and whole accents are kept out
@@ -47,7 +47,7 @@ TIMBRES = {"valid": set("f4 Andrea m6 caleb david Mike".split()),
 # "en" is Great Britain.
 ENGLISH = """en en-us en-029 en-gb-scotland en-gb-x-rp en-gb-x-gbclan en-gb-x-gbcwmd
 en-us-nyc""".split()
-ACCENTS = {"valid": {"sv", "cs"}, "test": {"hu", "pt"}}
+ACCENTS = {"valid": {"sv", "hr"}, "test": {"hu", "pt"}}
 
 # The digits zero to nine as a speaker of another language would write them down: read aloud by
 # that language's rules they are English with an accent.
@@ -90,7 +90,22 @@ SPELLINGS = {
     "ja": ["じーろ わん つー すりー ふぉー ふぁいぶ しっくす せぶん えいと ないん"],
 }
 
-# flite and festival: synthesiser, timbre, accent, sex, split, mean pitch in Hz (0: not settable)
+# The same for festival, whose rules for a language are not espeak-ng's.
+FESTIVAL_SPELLINGS = {
+    "it": ["ziro uan tu tri for faiv sics seven eit nain",
+           "sirou uan tu sri foor faiv sics seven eit nain",
+           "zirou uon tu fri foor faif sics seven eit nain"],
+    "ca": ["ziro uan tu tri for faif sics seven eit nain",
+           "zirou uan tu sri for faif sics seven eit nain"],
+    "fi": ["siirou uan tuu srii foor faiv siks seven eit nain",
+           "siro van tu trii foor faiv siks seven eit nain"],
+    "cs": ["zírou uan tú srí fór fajv siks seven ejt najn",
+           "zíro van tú trí fór fajf siks sevn ejt najn"],
+    "ru": ["зиро уан ту сри фор файв сикс севен эйт найн",
+           "зиро ван ту три фо файв сикс сэвэн эйт найн"],
+}
+
+# Voices of recorded people: synthesiser, timbre, accent, sex, split, mean pitch in Hz (0: fixed)
 RECORDED = [
     ("flite", "slt", "American", "female", "train", 170),
     ("flite", "awb", "Scottish", "male", "train", 120),
@@ -98,6 +113,17 @@ RECORDED = [
     ("flite", "rms", "American", "male", "test", 100),
     ("festival", "ked_diphone", "American", "male", "valid", 110),
     ("festival", "cmu_us_slt_arctic_hts", "American", "female", "train", 0),
+    ("festival", "lp_diphone", "it", "female", "train", 190),
+    ("festival", "pc_diphone", "it", "male", "train", 110),
+    ("festival", "upc_ca_ona_hts", "ca", "female", "train", 0),
+    ("festival", "suo_fi_lj_diphone", "fi", "female", "train", 180),
+    ("festival", "hy_fi_mv_diphone", "fi", "male", "train", 110),
+    ("festival", "czech_dita", "cs", "female", "train", 200),
+    ("festival", "czech_krb", "cs", "male", "train", 230),  # a child
+    ("festival", "czech_machac", "cs", "male", "train", 105),
+    ("festival", "czech_ph", "cs", "male", "train", 105),
+    ("festival", "msu_ru_nsh_clunits", "ru", "male", "train", 0),
+    ("asterisk", "Allison", "American", "female", "train", 0),
 ]
 COPIES = 9  # speakers made of one recorded voice, by other pitches, paces and vocal tracts
 
@@ -105,6 +131,8 @@ COPIES = 9  # speakers made of one recorded voice, by other pitches, paces and v
 def spellings(voice: Voice) -> list[dict[str, str]]:
     """English digit word -> what is written for this voice: one dict per way of writing it."""
     rows = SPELLINGS.get(voice.accent, [" ".join(DIGITS)])
+    if voice.synthesiser == "festival":
+        rows = FESTIVAL_SPELLINGS.get(voice.accent, rows)
     return [dict(zip(DIGITS, row.split(), strict=True)) for row in rows]
 
 
@@ -126,7 +154,7 @@ def espeak_voice(timbre: str, accent: str) -> Voice:
 
 
 def recorded_voice(row: tuple, copy: int) -> Voice:
-    """A speaker by flite or festival; copy 0 is the voice as recorded."""
+    """A speaker made of a recorded person; copy 0 is the voice as recorded."""
     synthesiser, timbre, accent, sex, split, pitch = row
     draw = Random(f"{timbre} {copy}")
     changed = (round(pitch * draw.uniform(0.8, 1.3)), round(draw.uniform(8, 40)),
