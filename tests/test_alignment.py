@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from speechlib import alignment
@@ -245,3 +245,31 @@ def test_ctc_labels_that_cannot_be():
     scores = np.array([[0.0, -np.inf], [0.0, -np.inf]])
     with pytest.raises(ValueError, match="probability 0"):
         alignment.ctc_align(scores, [1])
+
+
+def test_spans_are_cut_to_where_the_decoder_looked():
+    """Two words, a pause before the first and between them; the path gave the pauses away."""
+    rows = np.full((1, 4, 100), 1e-6)
+    rows[0, 1, 20:30] = 1  # the prompt's last row looks for the first word
+    rows[0, 2, 60:75] = 1
+    weights = rows / rows.sum(axis=-1, keepdims=True)
+    spans = [(0.0, 0.9), (0.9, 1.2)]  # the first gets all before the second; the second ends early
+    found = alignment.tightened(spans, weights, [[0], [1]], 2)
+    np.testing.assert_allclose(found, [(0.40, 0.60), (1.20, 1.50)], atol=0.021)
+    # a word ends at the latest where the next begins, and starts never run backwards
+    rows[0, 1, 20:70] = 1
+    found = alignment.tightened(spans, rows / rows.sum(-1, keepdims=True), [[0], [1]], 2)
+    assert found[0][1] == found[1][0]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 6), st.integers(3, 60))
+def test_cut_spans_stay_in_order(seed, count, frames):
+    rng = np.random.default_rng(seed)
+    weights = rng.exponential(size=(2, count + 2, frames)) ** 4
+    weights /= weights.sum(axis=-1, keepdims=True)
+    words = [[place] for place in range(count)]
+    spans = alignment.word_times(weights, words, 1, frames)
+    found = np.array(alignment.tightened(spans, weights, words, 1, frames))
+    assert (found[:, 0] <= found[:, 1]).all() and (np.diff(found[:, 0]) >= 0).all()
+    assert found.min() >= 0 and (found[:, 1] <= (frames + 1) * alignment.FRAME_S).all()

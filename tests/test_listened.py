@@ -6,7 +6,7 @@ import torch
 
 import speechlib as sl
 from speechlib import corpus, viz
-from speechlib.torch_models import transcription
+from speechlib.torch_models import transcription, word_timing
 from speechlib.viz.widgets import listen
 
 
@@ -35,7 +35,7 @@ def test_rows_are_those_of_the_decoding_steps(model, spoken):
     layers = list(seen.values())
     for step, row in enumerate(rows):
         heads = [layers[layer][step][0, head, -1]
-                 for layer, head in transcription.alignment_heads(model)]
+                 for layer, head in word_timing.alignment_heads(model)]
         np.testing.assert_allclose(row, torch.stack(heads).mean(0), atol=1e-5)
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from speechlib.torch_models import generation
-from speechlib.torch_models.transcription import cross_attention, mel_for, tokenizer_of
+from speechlib.torch_models.short_form import mel_for
+from speechlib.torch_models.word_timing import cross_attention, tokenizer_of
 
 
 def alignment_heads(model, utterances, least=0.94):

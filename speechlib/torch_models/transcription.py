@@ -1,42 +1,40 @@
 """From a recording to its text: windows, mel, model, tokens, words and when they were said.
 
 input -> output: a wave (samples,) at 16 kHz or a sound file -> `Transcript`.
-Special: word times come from where the decoder looked while it wrote (cross-attention, aligned by
-dynamic time warping; Radford et al. 2022 released this recipe with their code).
+Special: three ways through a recording. One window: one pass. Longer, and the model writes times:
+`long_form`. Longer, and it writes none (whisper-digits): windows cut at quiet places.
 
 Notebook: 00_start_here, 09_whisper
 """
 
 import functools
-import math
 import os
 import warnings
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from speechlib import alignment, audio, tokenizers
-from speechlib.torch_models import generation, loading
+from speechlib import audio
+from speechlib.torch_models import generation, loading, long_form
+from speechlib.torch_models.short_form import (
+    SILENCE,
+    Transcript,
+    mel_for,
+    one_window,
+    prompt_for,
+    window_cuts,
+    window_seconds,
+)
 from speechlib.torch_models.whisper import Whisper
-from speechlib.trace import trace
+from speechlib.torch_models.word_timing import (
+    alignment_weights,
+    grouped,
+    language_of,
+    tidy,
+    tokenizer_of,
+)
 
 DEFAULT = "whisper-digits"
-MEL_FRAMES_A_SECOND = audio.SAMPLE_RATE // audio.HOP
-SAMPLES_A_FRAME = 2 * audio.HOP  # one encoder frame stands for 20 ms
-SILENCE = 1e-4  # largest sample of a wave in which nobody can have said anything: -80 dB
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """What was said. words: (word, start_s, end_s, probability), filled by `words=True`;
-    segments: one dict a window with start_s, end_s, text and probability."""
-
-    text: str = ""
-    tokens: list[int] = field(default_factory=list)
-    words: list[tuple[str, float, float, float]] = field(default_factory=list)
-    segments: list[dict] = field(default_factory=list)
-    language: str | None = None
 
 
 def transcribe(
@@ -52,25 +50,46 @@ def transcribe(
     """Writes down what is said.
 
     audio_or_path: (samples,) at 16 kHz, or a sound file. model: from `sl.load`, or a name or
-    folder to load; None: "whisper-digits". words: also when each word was said, and how sure.
-    A recording longer than the model's window is cut at quiet places, with a warning that says so.
+        folder to load; None: "whisper-digits".
+    words: also when each word was said, and how sure. timestamps: segments as the model marks them
+        with its time tokens. language ("en"), task ("transcribe", "translate"): None, the language
+        is heard. beams: see `generate`.
+    A recording longer than the model's window: a model with time tokens goes on where its last
+    segment ended (`long_form`: with temperatures, thresholds and the text so far as prompt, all as
+    openai/whisper); one without is cut at quiet places, with a warning that says so.
     Silence gives an empty transcript. Raises ValueError for input that is not sound, and for an
-    option that the model or this release does not have.
+    option that the model does not have.
     """
     wave, model = _wave(audio_or_path), ready(model)
-    seconds = model.config.mel_frames / MEL_FRAMES_A_SECOND
-    cuts = window_cuts(wave, round(seconds * audio.SAMPLE_RATE))
+    if not isinstance(model, Whisper):
+        return _by_waveform(wave, model, beams, words, timestamps, language, task)
+    whole = window_seconds(model) * audio.SAMPLE_RATE
+    if timestamps and not _has_times(model):
+        raise ValueError(
+            "timestamps were asked for, but this model has no time tokens; pass timestamps=False "
+            "(words=True gives the times of words)"
+        )
+    if len(wave) > whole and _has_times(model) and np.abs(wave).max() > SILENCE:
+        return _long(wave, model, words, language, task, beams)
+    cuts = window_cuts(wave, round(whole))
     if len(cuts) > 2:
         warnings.warn(
             f"the recording of {len(wave) / audio.SAMPLE_RATE:.1f} s is longer than the model's "
-            f"window of {seconds:g} s and was cut into {len(cuts) - 1} windows at quiet places",
+            f"window of {window_seconds(model):g} s and was cut into {len(cuts) - 1} windows at "
+            "quiet places",
             stacklevel=2,
         )
     parts = [
-        _window(wave[start:end], start, model, words, language, task)
+        one_window(wave[start:end], start, model, words, timestamps, language, task, beams)
         for start, end in zip(cuts[:-1], cuts[1:], strict=True)
     ]
     return _joined(parts)
+
+
+def _has_times(model):
+    """Does the checkpoint name time tokens, and does its vocabulary hold them?"""
+    silent = generation.settings_of(model).get("no_timestamps_token_id")
+    return silent is not None and silent + 1 < model.config.vocabulary
 
 
 def _wave(audio_or_path):
@@ -89,11 +108,17 @@ def ready(model):
         return _default_model()
     if isinstance(model, str | os.PathLike):
         return loading.load(model)
-    if not isinstance(model, Whisper):
+    if not isinstance(model, Whisper) and not _hears_waveforms(model):
         raise ValueError(
-            f"expected a Whisper model, or the name or folder of one, got {type(model).__name__}"
+            "expected a Whisper model, or another that writes text (CTC, SpeechEncoderDecoder), or "
+            f"the name or folder of one, got {type(model).__name__}"
         )
     return model
+
+
+def _hears_waveforms(model):
+    """A CTC model recognises; a SpeechEncoderDecoder encodes and decodes."""
+    return hasattr(model, "recognise") or (hasattr(model, "encode") and hasattr(model, "decode"))
 
 
 @functools.lru_cache(maxsize=1)
@@ -101,90 +126,40 @@ def _default_model():
     return loading.load(DEFAULT)
 
 
-def tokenizer_of(model):
-    """The tokenizer from the folder that the model came from."""
-    if not hasattr(model, "tokenizer"):
-        if not hasattr(model, "checkpoint"):
-            raise ValueError("this model came from no checkpoint, so it has no tokenizer")
-        model.tokenizer = tokenizers.load_tokenizer(model.checkpoint.folder)
-    return model.tokenizer
-
-
-def window_cuts(wave, window):
-    """Places (samples) that cut a wave into windows: [0, ..., len(wave)].
-
-    The pieces are about equally long, so that no scrap of a word is left over at the end; each
-    cut is moved to the quietest 0.2 s within a sixth of a window.
-    """
-    cuts = [0]
-    while (left := len(wave) - cuts[-1]) > window:
-        pieces = math.ceil(left / (0.9 * window))  # a tenth of a window is room to move
-        low = max(left - (pieces - 1) * window, left // pieces - window // 6)
-        high = min(window, left // pieces + window // 6)
-        near = np.square(wave[cuts[-1] + low : cuts[-1] + high])
-        quiet = min(3200, len(near))
-        energy = np.convolve(near, np.ones(quiet), mode="valid")
-        cuts.append(cuts[-1] + low + int(energy.argmin()) + quiet // 2)
-    return [*cuts, len(wave)]
-
-
-def _window(wave, start, model, words, language, task):
-    """One window (samples,) that begins at sample `start` -> a Transcript on the whole clock."""
-    start_s, end_s = start / audio.SAMPLE_RATE, (start + len(wave)) / audio.SAMPLE_RATE
-    if np.abs(wave).max() <= SILENCE:
-        return Transcript(segments=[_segment(start_s, end_s, "", 1.0)])
+def _long(wave, model, words, language, task, beams):
+    """Longer than a window, by a model that writes times."""
+    window = round(window_seconds(model) * audio.SAMPLE_RATE)
+    padded = np.concatenate([wave, np.zeros(window, wave.dtype)])
+    mel = audio.log_mel(padded, mel_bins=model.config.mel_bins, pad_to_seconds=None)
+    some = next(model.parameters())
+    first = torch.from_numpy(mel[None, :, : model.config.mel_frames]).to(some)
     with torch.no_grad():
-        memory = model.encode(mel_for(model, wave))
-    prompt = _prompt(model, memory, language, task)
-    limit = model.config.slots - prompt.shape[1]
-    found = generation.generate_from(model, memory, max_tokens=limit, prompt=prompt)
-    tokenizer = tokenizer_of(model)
-    tokens = found.tokens[0, prompt.shape[1] :].tolist()
-    text = tokenizer.decode(tokens).strip()
-    timed = []
-    if words and text:
-        frames = -(-len(wave) // SAMPLES_A_FRAME)
-        times = word_times(model, memory, prompt, tokens, frames)
-        timed = [(w, start_s + a, start_s + b, p) for w, a, b, p in _sure(times, found.steps[0])]
+        prompt = prompt_for(model, model.encode(first), language, task, True)
+    found = list(long_form.LongForm(model, mel, prompt, beams, words).segments())
+    tokenizer, tokens = tokenizer_of(model), [t for *_, said in found for t in said]
     return Transcript(
-        text=text,
-        tokens=[token for token in tokens if token not in tokenizer.special.values()],
-        words=timed,
-        segments=[_segment(start_s, end_s, text, found.steps[0].mean().exp().item())],
-        language=_language(prompt[0].tolist(), tokenizer),
+        text=tokenizer.decode(tokens).strip(),
+        tokens=tokens,
+        words=[word for _, timed, _ in found for word in timed],
+        segments=[segment for segment, *_ in found],
+        language=language_of(prompt[0].tolist(), tokenizer),
     )
 
 
-def _prompt(model, memory, language, task):
-    """(1, tokens); a checkpoint that knows one language only may be asked for that one."""
-    if language is not None and not generation.settings_of(model).get("lang_to_id"):
-        own = generation.own_prompt(model, memory)
-        spoken = _language(own[0].tolist(), tokenizer_of(model))
-        language = None if language in (spoken, f"<|{spoken}|>") else language
-    asked = None if task == "transcribe" and language is None else task
-    return generation.own_prompt(model, memory, language, asked)
+def _by_waveform(wave, model, beams, words, timestamps, language, task):
+    """A model that hears the waveform itself: the whole recording in one pass."""
+    from speechlib.torch_models import waveform_transcription
 
-
-def mel_for(model, wave):
-    """A wave (samples,) -> (1, mel bins, mel frames) as this model wants it, on its device."""
-    c, some = model.config, next(model.parameters())
-    seconds = c.mel_frames / MEL_FRAMES_A_SECOND
-    mel = audio.log_mel(wave, mel_bins=c.mel_bins, pad_to_seconds=seconds)
-    return torch.from_numpy(mel)[None].to(some.device, some.dtype)
-
-
-def word_times(model, memory, prompt, tokens, frames):
-    """When each word was said -> list of (word, places of its tokens, start_s, end_s).
-
-    memory (1, frames, width), prompt (1, tokens), tokens: list of ids after the prompt; frames:
-    encoder frames of real audio.
-    """
-    weights = alignment_weights(model, memory, prompt, tokens)
-    grouped = _grouped(model, prompt, tokens)
-    places = [place for _, place in grouped]
-    spans = alignment.word_times(weights, places, prompt.shape[1], frames)
-    timed = [(word, place, *span) for (word, place), span in zip(grouped, spans, strict=True)]
-    return _tidy(timed)
+    refused = {"words": words, "timestamps": timestamps, "language": language}
+    named = [name for name, value in refused.items() if value]
+    if named or task != "transcribe":
+        raise ValueError(
+            f"{' and '.join(named) or f'task={task!r}'}: only Whisper has that; a "
+            f"{type(model).__name__} writes text and nothing else"
+        )
+    text, tokens = waveform_transcription.written_down(model, wave, beams)
+    segment = {"start_s": 0.0, "end_s": len(wave) / audio.SAMPLE_RATE, "text": text}
+    return Transcript(text=text, tokens=tokens, segments=[segment])
 
 
 def listened(audio_or_path, model=None) -> tuple[Transcript, np.ndarray]:
@@ -196,7 +171,7 @@ def listened(audio_or_path, model=None) -> tuple[Transcript, np.ndarray]:
     whole window, padding included. Raises ValueError for a recording longer than the window.
     """
     wave, model = _wave(audio_or_path), ready(model)
-    seconds = model.config.mel_frames / MEL_FRAMES_A_SECOND
+    seconds = window_seconds(model)
     if len(wave) > seconds * audio.SAMPLE_RATE:
         raise ValueError(
             f"expected at most one window of {seconds:g} s, got {len(wave) / audio.SAMPLE_RATE:.1f}"
@@ -207,68 +182,12 @@ def listened(audio_or_path, model=None) -> tuple[Transcript, np.ndarray]:
         return transcript, np.zeros((0, model.config.frames), np.float32)
     with torch.no_grad():
         memory = model.encode(mel_for(model, wave))
-    prompt = generation.own_prompt(model, memory)
+    prompt = prompt_for(model, memory, None, "transcribe", False)
     weights = alignment_weights(model, memory, prompt, transcript.tokens).mean(axis=0)
-    words = _tidy(_grouped(model, prompt, transcript.tokens))
+    words = tidy(grouped(model, prompt, transcript.tokens))
     # the row that finds a token is the one before it: there the decoder looks for what comes next
     rows = [weights[[prompt.shape[1] - 1 + p for p in place]].mean(axis=0) for _, place in words]
     return transcript, np.stack(rows)
-
-
-def alignment_weights(model, memory, prompt, tokens):
-    """Cross-attention of the alignment heads over prompt and tokens -> (head, token, frame)."""
-    maps = cross_attention(model, memory, prompt, tokens)
-    return np.stack([maps[layer][head] for layer, head in alignment_heads(model)])
-
-
-@torch.no_grad()
-def cross_attention(model, memory, prompt, tokens):
-    """Where the decoder looks while it is told prompt and tokens: a list by layer of
-    (head, token, frame). memory (1, frames, width), prompt (1, tokens), tokens: list of ids."""
-    said = torch.cat([prompt, torch.tensor([tokens], device=prompt.device)], dim=1)
-    with trace(model, "decoder.*.cross_attention.weights") as seen:
-        model.decode(said[:, : model.config.slots], memory)
-    return [weights[0].float().cpu().numpy() for weights in seen.values()]
-
-
-def _grouped(model, prompt, tokens):
-    """Tokens after the prompt -> list of (word, places of its tokens)."""
-    tokenizer = tokenizer_of(model)
-    spaces = _language(prompt[0].tolist(), tokenizer) not in tokenizers.WITHOUT_SPACES
-    return tokenizer.words(tokens, spaces)
-
-
-def _tidy(words):
-    """(word, ...) with punctuation joined to its word, without what is only space."""
-    words = alignment.attach_punctuation(words)
-    return [(word.strip(), *rest) for word, *rest in words if word.strip()]
-
-
-def alignment_heads(model):
-    """(layer, head) pairs of the decoder whose cross-attention follows the sound: the
-    checkpoint's own list, else every head of the upper half of the layers."""
-    named = generation.settings_of(model).get("alignment_heads")
-    if named:
-        return [(int(layer), int(head)) for layer, head in named]
-    layers, heads = model.config.decoder_layers, model.config.decoder.heads
-    return [(layer, head) for layer in range(layers // 2, layers) for head in range(heads)]
-
-
-def _sure(times, steps):
-    """Adds each word's probability: the geometric mean over its tokens."""
-    for word, places, start_s, end_s in times:
-        yield word, start_s, end_s, float(steps[places].mean().exp())
-
-
-def _segment(start_s, end_s, text, probability):
-    return {"start_s": start_s, "end_s": end_s, "text": text, "probability": probability}
-
-
-def _language(prompt, tokenizer):
-    """The two-letter language among the prompt's special tokens, or None."""
-    names = {number: name for name, number in tokenizer.special.items()}
-    spoken = [names.get(token, "").strip("<|>") for token in prompt[1:2]]
-    return spoken[0] if spoken and 2 <= len(spoken[0]) <= 3 else None
 
 
 def _joined(parts):
