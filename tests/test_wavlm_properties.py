@@ -211,7 +211,7 @@ def test_spec_augment_hides_real_frames_only_and_features():
     # spans overlap a little: 0.36, 0.37 and 0.41 are expected, four standard deviations allowed
     apart = np.abs(np.mean(shares, axis=0) - [0.36, 0.37, 0.41])
     assert (apart < [0.03, 0.03, 0.18]).all()
-    assert 0.1 < np.mean(features) < 0.2
+    assert 0.15 < np.mean(features) < 0.23  # 0.19 expected
     before, after = seen_frames(model.eval(), wave(3), lengths)
     assert torch.equal(before, after)
 
