@@ -225,7 +225,7 @@ def _read_json(path) -> dict:
 def shift_tokens_right(labels, pad, start):
     """What a decoder reads while it learns to say `labels`: the start token, then all but the last.
 
-    labels: (batch, tokens) whole numbers, NumPy or PyTorch. -100 marks a label that no loss looks
+    labels: (batch, tokens) whole numbers, NumPy, PyTorch or JAX. -100 marks a label that no loss looks
     at; it is no token, so it becomes `pad`, wherever it stands. A pad token stays what it is.
     Returns a new array of the same shape and kind.
     """
@@ -240,6 +240,9 @@ def shift_tokens_right(labels, pad, start):
             f"expected a pad and a start token, came pad {pad} and start {start}: the checkpoint's "
             "config.json names them pad_token_id and decoder_start_token_id"
         )
+    if hasattr(labels, "at"):  # a JAX array is never changed in place
+        shifted = labels.at[:, 1:].set(labels[:, :-1]).at[:, 0].set(start)
+        return shifted + (shifted == -100) * (pad + 100)
     shifted = labels.clone() if hasattr(labels, "clone") else labels.copy()
     shifted[:, 1:] = labels[:, :-1]
     shifted[:, 0] = start

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from speechlib import trace
+from speechlib.trace import is_open
 
 
 class KVCache(nnx.Module):
@@ -40,8 +40,9 @@ class KVCache(nnx.Module):
         places, begin = self.places(key.shape[2]), self.length[...]
         for buffer, new in ((self.keys, key), (self.values, value)):
             new = new.astype(buffer.dtype)
-            buffer[...] = jax.lax.dynamic_update_slice_in_dim(buffer[...], new, begin, axis=2)
-        self.length[...] = begin + key.shape[2]
+            old = buffer.get_value()
+            buffer.set_value(jax.lax.dynamic_update_slice_in_dim(old, new, begin, axis=2))
+        self.length.set_value(begin + key.shape[2])
         return self.keys[:, :, :places], self.values[:, :, :places]
 
     def places(self, new):
@@ -55,11 +56,12 @@ class KVCache(nnx.Module):
                 f"the cache has {slots} slots, {length} are filled and {new} more tokens came; "
                 "reserve more slots or generate fewer tokens"
             )
-        return int(length) + new if trace.is_open() else slots
+        return int(length) + new if is_open() else slots
 
     def reorder(self, rows):
         """Row i becomes what row rows[i] was; rows: (batch,) integers."""
-        self.keys[...], self.values[...] = self.keys[rows], self.values[rows]
+        for buffer in (self.keys, self.values):
+            buffer.set_value(buffer[rows])
 
 
 class DecoderCache(nnx.Module):
@@ -87,7 +89,7 @@ class DecoderCache(nnx.Module):
     def cut(self, length):
         """Forgets all but the first `length` tokens."""
         for layer in self.layers:
-            layer.length[...] = jnp.asarray(length, jnp.int32)
+            layer.length.set_value(jnp.asarray(length, jnp.int32))
 
     def reorder(self, rows):
         """Row i goes on as what row rows[i] was. Its memory moves along."""

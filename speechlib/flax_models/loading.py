@@ -8,14 +8,13 @@ alone (`nnx.eval_shape`), then filled.
 """
 
 import importlib
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from speechlib import checkpoints, configs
+from speechlib import checkpoint_files, checkpoints, configs
 from speechlib.flax_models.attention import BACKENDS
 from speechlib.flax_models.transformer import Fixed
 
@@ -23,41 +22,72 @@ DTYPES = ("float32", "float64", "float16", "bfloat16")
 LEAVES = {"kernel": "weight", "scale": "weight", "embedding": "weight"}  # Flax's -> PyTorch's
 
 
-def load(source, *, attention="sdpa", dtype="float32", param_dtype="float32", read=None):
-    """A trained model, in eval mode.
+def refuse_pickle(path):
+    """What stands in for a reader of .bin files where there is none."""
+    raise ValueError(
+        f"{path} is a pickle, which PyTorch alone can open: speechlib.load reads it, or "
+        "speechlib.save(speechlib.load(folder), new_folder) makes safetensors of it"
+    )
 
-    source, attention: as in `speechlib.load`. dtype: what is computed in; param_dtype: what the
-    parameters are kept in. read: folder -> {name: array}, for files other than safetensors.
-    Raises ValueError as `speechlib.load` does.
-    """
+
+def load(
+    source,
+    *,
+    attention="sdpa",
+    dtype="float32",
+    param_dtype="float32",
+    device="cpu",
+    read_pickle=refuse_pickle,
+):
+    """As `speechlib.load`. dtype: what is computed in; param_dtype: what parameters are kept in."""
     if attention not in list(BACKENDS):
         raise ValueError(f"attention must be one of {', '.join(BACKENDS)}, got {attention!r}")
     how = {"dtype": _number_type(dtype), "param_dtype": _number_type(param_dtype)}
+    device = _device(device)
     checkpoint = checkpoints.open_checkpoint(source)
 
-    def make():
-        return build(checkpoint.kind, checkpoint.config, attention, rngs=nnx.Rngs(0), **how)
+    def make(rngs):
+        return build(checkpoint.kind, checkpoint.config, attention, rngs=rngs, **how)
 
-    parameters = named_parameters(nnx.eval_shape(make))
+    model = nnx.eval_shape(make, streams(0))  # shapes without memory
+    parameters = named_parameters(model)
     names = {torch_name(name): name for name in parameters}
-    ours = {theirs: turned(name, parameters[name].get_value()) for theirs, name in names.items()}
-    found = checkpoints.match((read or read_tensors)(checkpoint.folder), ours, checkpoint)
-    model = initialise(make, {names[n]: turned(names[n], array) for n, array in found.items()})
-    model.checkpoint = nnx.static(checkpoint)
+    shapes = {theirs: turned(name, parameters[name].get_value()) for theirs, name in names.items()}
+    tensors = read_tensors(checkpoint.folder, read_pickle)
+    found = checkpoints.match(tensors, shapes, checkpoint)
+    _fill(model, make, {names[n]: turned(names[n], array) for n, array in found.items()}, 0)
+    nnx.update(model, jax.device_put(nnx.state(model), device))
+    model.checkpoint = checkpoint
     model.eval()
     return model
 
 
-def initialise(make, params=None):
+class Stream(nnx.RngStream):
+    """A stream of random keys: Flax's own, but its counter is set as a whole. Inside a compiled
+    program `count[...] += 1` searches all that has been traced before."""
+
+    def __call__(self):
+        count = self.count.get_value()
+        self.count.set_value(count + 1)
+        return jax.random.fold_in(self.key.get_value(), count)
+
+
+def streams(seed):
+    """The `rngs` that a model wants, from one seed."""
+    rngs = nnx.Rngs(seed)
+    rngs.default = Stream(rngs.default.key.get_value(), tag="default")
+    return rngs
+
+
+def initialise(make, params=None, seed=0):
     """A model whose parameters are `params` as far as they go; only what is missing is drawn.
 
-    make: () -> a model, from whose own `nnx.Rngs` the rest comes. params: {"blocks": {0: …}}, a
-    tree as `nnx.to_pure_dict(nnx.state(model, nnx.Param))` gives it, or flat, {"blocks.0.…": array}.
+    make: rngs -> a model, `lambda rngs: WavLM(config, rngs)`. params: {"blocks": {0: …}}, a tree as
+    `nnx.to_pure_dict(nnx.state(model, nnx.Param))` gives it, or flat: {"blocks.0.…": …}.
     Raises ValueError for a name that the model does not have and for another shape, all listed.
     """
-    model = nnx.eval_shape(make)  # shapes without memory
-    given = _flat(params or {})
-    own = named_parameters(model)
+    model = nnx.eval_shape(make, streams(seed))
+    given, own = _flat(params or {}), named_parameters(model)
     wrong = [f"{name}: no such parameter" for name in given if name not in own]
     wrong += [
         f"{name}: {np.shape(given[name])}, expected {tuple(p.shape)}"
@@ -66,26 +96,34 @@ def initialise(make, params=None):
     ]
     if wrong:
         raise ValueError("these do not fit the model: " + ", ".join(wrong))
+    _fill(model, make, given, seed)
+    return model
+
+
+def _fill(model, make, given, seed):
+    """Values for all variables of a model that is shapes only."""
 
     @jax.jit  # of all that `make` draws, only what is returned is ever computed
-    def missing():
-        return {n: v.get_value() for n, v in _variables(make()).items() if n not in given}
+    def drawn():
+        made = named_parameters(make(streams(seed))).items()
+        return {name: p.get_value() for name, p in made if name not in given}
 
-    fresh = missing()
-    for name, variable in _variables(model).items():
-        value = jnp.asarray(given[name], variable.dtype) if name in given else fresh[name]
-        variable.set_value(value)
-    return model
+    parameters = named_parameters(model)
+    fresh = drawn() if parameters.keys() - given.keys() else {}
+    for name, p in parameters.items():
+        p.set_value(jnp.asarray(given[name], p.dtype) if name in given else fresh[name])
+    graph = [each for _, each in nnx.iter_graph(model) if isinstance(each, nnx.RngStream)]
+    keys = jax.random.split(jax.random.key(seed), len(graph) + 1)
+    for stream, key in zip(graph, keys, strict=False):
+        stream.key.set_value(key)
+        stream.count.set_value(jnp.zeros((), jnp.uint32))
 
 
 def named_parameters(model):
     """{"blocks.0.self_attention.query.kernel": nnx.Param, …}; tables that are not learned too."""
-    return {n: v for n, v in _variables(model).items() if isinstance(v, nnx.Param | Fixed)}
-
-
-def _variables(model):
     graph = nnx.iter_graph(model)
-    return {".".join(map(str, path)): v for path, v in graph if isinstance(v, nnx.Variable)}
+    found = {path: v for path, v in graph if isinstance(v, nnx.Param | Fixed)}
+    return {".".join(map(str, path)): v for path, v in found.items()}
 
 
 def _flat(tree, path=""):
@@ -140,47 +178,45 @@ def _number_type(dtype):
     return jnp.dtype(dtype)
 
 
-def read_tensors(folder) -> dict:
-    """All tensors of a checkpoint folder: name -> JAX array, from model.safetensors or its shards.
-
-    Raises ValueError for none, and for one that cannot be read.
-    """
-    folder = Path(folder)
-    if (folder / "model.safetensors").is_file():
-        return _read_file(folder / "model.safetensors")
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        parts = [_read_file(folder / shard) for shard in checkpoints.shards(index)]
-        return {name: tensor for part in parts for name, tensor in part.items()}
-    raise ValueError(checkpoints.no_weights(folder, "model.safetensors"))
+def _device(device):
+    try:
+        return jax.devices(device)[0]
+    except (RuntimeError, TypeError) as error:
+        why = str(error).splitlines()[0]
+        raise ValueError(
+            f'device must be one that JAX has here, such as "cpu", got {device!r}: {why}'
+        ) from error
 
 
-def _read_file(path):
+def read_tensors(folder, read_pickle) -> dict:
+    """All tensors of a checkpoint folder: name -> array, in PyTorch's layout. read_pickle: a .bin
+    file -> its tensors; only PyTorch can open one, so whoever calls from outside brings it."""
+    parts = [
+        read_file(path) if path.suffix == ".safetensors" else read_pickle(path)
+        for path in checkpoint_files.weight_files(folder)
+    ]
+    return {name: tensor for part in parts for name, tensor in part.items()}
+
+
+def read_file(path):
+    """The tensors of one safetensors file."""
     from safetensors import SafetensorError
     from safetensors.flax import load_file
 
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise ValueError(checkpoints.unreadable(path, error)) from error
+        raise checkpoint_files.unreadable(path, error) from error
 
 
 def save(model, folder):
-    """Writes a folder that `load`, PyTorch and transformers read back to the same numbers.
-
-    Raises ValueError as `speechlib.save` does.
-    """
+    """As `speechlib.save`."""
     from safetensors.flax import save_file
 
-    architecture, kind = _architecture(model)
+    _, kind = checkpoint_files.kind_of(model)
     tensors = {
         checkpoints.their_name(torch_name(name), kind): turned(name, p[...])
         for name, p in named_parameters(model).items()
     }
-    checkpoints.write_folder(
-        model,
-        folder,
-        (architecture, kind),
-        lambda path: save_file(tensors, path, {"format": "pt"}),
-        next(iter(tensors.values())).dtype.name,
-    )
+    number_type = next(iter(tensors.values())).dtype.name
+    checkpoint_files.write(model, folder, tensors, save_file, number_type)

@@ -61,7 +61,7 @@ class TextCache(DecoderCache):
     def reorder(self, rows):
         """As every cache; which tokens were real moves along."""
         super().reorder(rows)
-        self.real[...] = self.real[rows]
+        self.real.set_value(self.real[rows])
 
 
 class Speech2Text2(nnx.Module):
@@ -112,9 +112,8 @@ class Speech2Text2(nnx.Module):
             y = block(x, mask, memory=memories[layer], memory_mask=memory_mask, cache=own)
             x = chosen(dropped, x, y)
         if cache is not None:
-            cache.real[...] = jax.lax.dynamic_update_slice_in_dim(
-                cache.real[...], tokens != c.pad, past, axis=1
-            )
+            real = (cache.real.get_value(), tokens != c.pad, past)
+            cache.real.set_value(jax.lax.dynamic_update_slice_in_dim(*real, axis=1))
         return self.token_embedding.attend(x)
 
     def memories(self, memory, memory_mask, batch):
@@ -140,12 +139,15 @@ class Speech2Text2(nnx.Module):
 
 def initialise(model, rngs):
     """Fresh weights as published: normal with `init_std`, biases 0, the pad token's row 0."""
-    std = model.config.init_std
+
+    def normal(variable):
+        draw = jax.random.normal(rngs.params(), variable.shape, variable.dtype)
+        variable.set_value(model.config.init_std * draw)
+
     for _, module in nnx.iter_modules(model):
         if isinstance(module, nnx.Linear):
-            kernel = module.kernel
-            kernel[...] = std * jax.random.normal(rngs.params(), kernel.shape, kernel.dtype)
-            module.bias[...] = jnp.zeros_like(module.bias[...])
+            normal(module.kernel)
+            module.bias.set_value(jnp.zeros_like(module.bias.get_value()))
     table = model.token_embedding.embedding
-    table[...] = std * jax.random.normal(rngs.params(), table.shape, table.dtype)
-    table[...] = table[...].at[model.config.pad].set(0)
+    normal(table)
+    table.set_value(table.get_value().at[model.config.pad].set(0))

@@ -281,7 +281,7 @@ class WavLM(nnx.Module):
         """The mask embedding of a checkpoint that has none stored."""
         if hasattr(self, "mask_embedding"):
             mask = self.mask_embedding
-            mask[...] = jax.random.uniform(rngs.params(), mask.shape, mask.dtype)
+            mask.set_value(jax.random.uniform(rngs.params(), mask.shape, mask.dtype))
 
 
 def initialise(model, rngs):
@@ -289,16 +289,16 @@ def initialise(model, rngs):
 
     def normal(variable, spread):
         draw = jax.random.normal(rngs.params(), variable.shape, variable.dtype)
-        variable[...] = spread * draw
+        variable.set_value(spread * draw)
 
     def uniform(variable, spread):
         draw = jax.random.uniform(rngs.params(), variable.shape, variable.dtype, -1, 1)
-        variable[...] = spread * draw
+        variable.set_value(spread * draw)
 
     for _, module in nnx.iter_modules(model):
         if isinstance(module, nnx.Linear):
             normal(module.kernel, model.config.init_std)
-            module.bias[...] = jnp.zeros_like(module.bias[...])
+            module.bias.set_value(jnp.zeros_like(module.bias.get_value()))
         elif isinstance(module, nnx.Conv):
             heard = math.prod(module.kernel.shape[:-1])
             normal(module.kernel, math.sqrt(2 / heard))
@@ -309,7 +309,7 @@ def initialise(model, rngs):
         uniform(parameter, linear.in_features**-0.5)
     normal(positions.direction, 2 / math.sqrt(positions.size.size * model.config.width))
     direction = positions.direction[...]
-    positions.size[...] = jnp.linalg.norm(direction, axis=(0, 1), keepdims=True)
+    positions.size.set_value(jnp.linalg.norm(direction, axis=(0, 1), keepdims=True))
     if model.config.buckets:
         table = model.blocks[0].self_attention.distance_bias.embedding
         normal(table, 1.0)  # as PyTorch fills every table
