@@ -20,6 +20,7 @@ _PUBLIC = {
     "SequenceClassifier": ("speechlib.torch_models.heads", "SequenceClassifier"),
     "FrameClassifier": ("speechlib.torch_models.heads", "FrameClassifier"),
     "XVector": ("speechlib.torch_models.heads", "XVector"),
+    "PretrainingModel": ("speechlib.torch_models.pretraining", "PretrainingModel"),
     "WavLM": ("speechlib.torch_models.wavlm", "WavLM"),
     "generate": ("speechlib.frameworks", "generate"),
     "transcribe": ("speechlib.torch_models.transcription", "transcribe"),

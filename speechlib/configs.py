@@ -520,6 +520,35 @@ class XVectorConfig(HeadConfig):
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class PretrainingConfig(SystemConfig):
+    """wav2vec 2.0 while it learns without labels: its quantiser, and what it must tell apart."""
+
+    groups: int = 2
+    codes: int = 320  # a group
+    codevector_dim: int = 256  # features of the code vectors of all groups
+    width: int = 256  # features in which guess and target are compared
+    dropout: float = 0.0  # on what is quantised
+    negatives: int = 100  # wrong answers for each hidden frame
+    temperature: float = 0.1  # of the choice between them
+    diversity_weight: float = 0.1
+
+    keys: ClassVar[dict] = {
+        "num_codevector_groups": ("groups", 2),
+        "num_codevectors_per_group": ("codes", 320),
+        "codevector_dim": ("codevector_dim", 256),
+        "proj_codevector_dim": ("width", 256),
+        "feat_quantizer_dropout": ("dropout", 0.0),
+        "num_negatives": ("negatives", 100),
+        "contrastive_logits_temperature": ("temperature", 0.1),
+        "diversity_loss_weight": ("diversity_weight", 0.1),
+    }
+
+    def __post_init__(self):
+        _at_least_one(self, "width", "negatives")
+        _probabilities(self, "dropout")
+
+
 def _setting(config: dict, name: str, default):
     """config[name], of the kind that the default is; a whole number may stand for a float. Token
     ids may be null or several, and a default of None stands for a whole number."""

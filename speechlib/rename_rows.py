@@ -86,6 +86,12 @@ ROWS = {
         "classifier": "classifier",
         "objective": "objective",
     },
+    "pretraining": {
+        "quantizer": "quantizer",
+        "quantizer.weight_proj": "quantizer.scores",
+        "project_hid": "guess",
+        "project_q": "target",
+    },
 }
 # system -> {Hugging Face tensor: our parameter}: those that are no weight or bias of a module
 PARAMETERS = {
@@ -162,8 +168,12 @@ LISTENERS = {
 def _head(model_type, model, rows):
     """A head over a listener: the rows are the head's, the listener is its `encoder`."""
     handed = {"encoder": Handed(*LISTENERS[model_type])}
-    config = {"ctc": "CTCConfig", "xvector": "XVectorConfig"}.get(rows, "HeadConfig")
-    return Architecture(model_type, model, config, rows, handed=handed)
+    configs = {
+        "ctc": "CTCConfig",
+        "xvector": "XVectorConfig",
+        "pretraining": "PretrainingConfig",
+    }
+    return Architecture(model_type, model, configs.get(rows, "HeadConfig"), rows, handed=handed)
 
 
 _WHISPER = {
@@ -197,6 +207,7 @@ ARCHITECTURES = {
     "Wav2Vec2ForSequenceClassification": _head("wav2vec2", "heads.SequenceClassifier", "sequence"),
     "Wav2Vec2ForAudioFrameClassification": _head("wav2vec2", "heads.FrameClassifier", "frame"),
     "Wav2Vec2ForXVector": _head("wav2vec2", "heads.XVector", "xvector"),
+    "Wav2Vec2ForPreTraining": _head("wav2vec2", "pretraining.PretrainingModel", "pretraining"),
     "Speech2Text2ForCausalLM": Architecture(
         "speech_to_text_2",
         "speech_to_text_2.Speech2Text2",

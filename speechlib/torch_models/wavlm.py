@@ -165,11 +165,14 @@ class WavLM(nn.Module):
         x = self.hidden_states(waveform, lengths)[-1]
         return x if self.adapter is None else self.adapter(x)
 
-    def hidden_states(self, waveform, lengths=None):
+    def hidden_states(self, waveform, lengths=None, hidden=None):
         """What goes into the first block and what comes out of each, before the adapter: a list of
-        layers + 1, each (batch, frames, width). With `norm_first` the last one is normed."""
+        layers + 1, each (batch, frames, width). With `norm_first` the last one is normed.
+
+        hidden: (batch, frames) bool, the frames that SpecAugment hides; None: it draws them.
+        """
         waveform, lengths = self.checked(waveform, lengths)
-        x, mask = self._embedded(waveform, lengths)
+        x, mask = self._embedded(waveform, lengths, hidden)
         c, first = self.config, self.blocks[0].self_attention
         bias = first.distance_bias(x.shape[1]) if c.buckets else None
         states = [x]
@@ -185,11 +188,11 @@ class WavLM(nn.Module):
             states[-1] = self.norm(x)
         return states
 
-    def _embedded(self, waveform, lengths):
+    def _embedded(self, waveform, lengths, hidden):
         """-> the frames that go into the blocks, and who may look at whom."""
         x = self.projection(self.front(waveform))
         frames = self.frame_mask(lengths, x.shape[1], adapter=False)
-        x = self._hidden_spans(x, frames)
+        x = self._hidden_spans(x, frames, hidden)
         if frames is not None:
             x = x.masked_fill(~frames.unsqueeze(-1), 0.0)
         x = x + self.positions(x)
@@ -197,15 +200,17 @@ class WavLM(nn.Module):
             x = self.norm(x)
         return self.dropout(x), None if frames is None else attention_masks.for_keys(frames)
 
-    def _hidden_spans(self, x, frames):
+    def _hidden_spans(self, x, frames, hidden):
         """SpecAugment, while training: spans of frames become a learned vector, features 0."""
         c = self.config.spec_augment
+        if hidden is not None and self.config.apply_spec_augment:  # then also in eval mode
+            x = torch.where(hidden.unsqueeze(-1), self.mask_embedding.to(x.dtype), x)
         if not (self.training and self.config.apply_spec_augment):
             return x
         # One draw from torch seeds the spans, so torch.manual_seed alone repeats a training run.
         rng = np.random.default_rng(torch.randint(2**31, ()).item())
         batch, size, width = x.shape
-        if c.time_probability > 0:
+        if c.time_probability > 0 and hidden is None:
             real = None if frames is None else frames.sum(dim=1).cpu().numpy()
             spans = spec_augment.span_mask(
                 (batch, size), c.time_probability, c.time_length, real, c.time_min_spans, rng

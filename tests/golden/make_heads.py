@@ -5,7 +5,7 @@
 Writes tests/golden/heads/NAME/ (config.json, model.safetensors, outputs.npz). Weights are random,
 norms and biases moved away from 1 and 0. Every waveform case is computed for whole rows ("full")
 and for rows of three lengths ("padded"): logits, loss, embedding, and the loss's gradient of every
-parameter of the head.
+parameter of the head. wav2vec2-pretraining: the quantiser and its losses.
 """
 
 import shutil
@@ -74,6 +74,12 @@ WHISPER = dict(
     use_weighted_layer_sum=True, classifier_proj_size=7, num_labels=5,
 )  # fmt: skip
 
+PRETRAINING = dict(
+    num_codevector_groups=2, num_codevectors_per_group=5, codevector_dim=6, proj_codevector_dim=7,
+    num_negatives=6, contrastive_logits_temperature=0.2, diversity_loss_weight=0.3,
+    mask_time_length=3, mask_time_prob=0.3,
+)  # fmt: skip
+
 
 def perturbed(model):
     """Every parameter random, and none without an effect."""
@@ -124,6 +130,38 @@ def heard(model, out, tag, *args, **kwargs):
                 out[f"{tag}.gradient.{name}"] = parameter.grad.clone()
 
 
+def pretraining():
+    """wav2vec 2.0 and its quantiser: guesses, targets, perplexity, loss and gradients."""
+    torch.manual_seed(200)
+    config = wav2vec2.Wav2Vec2Config(**LISTENER, **PRETRAINING)
+    model = perturbed(wav2vec2.Wav2Vec2ForPreTraining(config))
+    wave, lengths = torch.randn(3, 500), torch.tensor([500, 421, 333])
+    mask = torch.arange(500) < lengths[:, None]
+    frames = int(model._get_feat_extract_output_lengths(500))
+    real = model._get_feature_vector_attention_mask(frames, mask.long()).long()
+    np.random.seed(5)
+    hidden = wav2vec2._compute_mask_indices((3, frames), 0.4, 3, real, min_masks=2)
+    np.random.seed(6)
+    negatives = wav2vec2._sample_negative_indices((3, frames), config.num_negatives, hidden)
+    out = dict(wave=wave, lengths=lengths, hidden=hidden, negatives=negatives)
+    for tag, batch, given in (("full", wave, None), ("padded", wave * mask, mask.long())):
+        model.zero_grad()
+        said = model(
+            batch,
+            attention_mask=given,
+            mask_time_indices=torch.tensor(hidden),
+            sampled_negative_indices=torch.tensor(negatives),
+        )
+        said.loss.backward()
+        out[f"{tag}.guesses"] = said.projected_states.detach()
+        out[f"{tag}.targets"] = said.projected_quantized_states.detach()
+        out[f"{tag}.perplexity"] = said.codevector_perplexity.detach()
+        out[f"{tag}.loss"] = said.loss.detach()
+        out[f"{tag}.gradient.quantizer.codevectors"] = model.quantizer.codevectors.grad.clone()
+        out[f"{tag}.gradient.project_hid.weight"] = model.project_hid.weight.grad.clone()
+    write("wav2vec2-pretraining", model, out)
+
+
 def write(name, model, out):
     folder = HERE / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -156,6 +194,7 @@ def main():
     out = dict(mel=mel, labels=labels)
     heard(model, out, "full", mel, labels=labels)
     write("whisper-sequence", model, out)
+    pretraining()
 
 
 if __name__ == "__main__":
