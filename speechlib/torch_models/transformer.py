@@ -7,14 +7,24 @@ in that system's file.
 Notebook: 09_whisper
 """
 
+from functools import partial
+
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from speechlib.torch_models.attention import MultiHeadAttention
+from speechlib.torch_models.linear import Linear
 from speechlib.trace import record
 
-ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu}
+ACTIVATIONS = {
+    "gelu": F.gelu,
+    "gelu_new": partial(F.gelu, approximate="tanh"),
+    "relu": F.relu,
+    "selu": F.selu,
+    "silu": F.silu,
+}
 
 
 def activation_named(name):
@@ -29,8 +39,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        self.up = nn.Linear(config.width, config.feed_forward)
-        self.down = nn.Linear(config.feed_forward, config.width)
+        self.up = Linear(config.width, config.feed_forward)
+        self.down = Linear(config.feed_forward, config.width)
         self.activation = activation_named(config.activation)
         self.dropout = nn.Dropout(config.activation_dropout)
 
@@ -91,3 +101,11 @@ class Block(nn.Module):
 def is_dropped(module, probability):
     """LayerDrop (Fan et al. 2019): while training, a whole block is left out now and then."""
     return module.training and probability > 0 and torch.rand(()).item() < probability
+
+
+def run_block(stack, block, *inputs):
+    """block(*inputs); while training with `stack.checkpointing` its inner values are not kept but
+    computed again on the way back (Chen et al. 2016): less memory, more time, equal gradients."""
+    if stack.checkpointing and stack.training:
+        return checkpoint(block, *inputs, use_reentrant=False)
+    return block(*inputs)

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from speechlib import attention_masks, position_embeddings, spec_augment, tokenizers
 from speechlib.torch_models import inputs
 from speechlib.torch_models.kv_cache import DecoderCache, KVCache
-from speechlib.torch_models.transformer import Block, is_dropped
+from speechlib.torch_models.linear import linear
+from speechlib.torch_models.transformer import Block, is_dropped, run_block
 
 
 class Sinusoids(nn.Embedding):
@@ -42,18 +43,48 @@ class AudioEncoder(nn.Module):
         self.dropout = nn.Dropout(config.encoder.dropout)
         self.blocks = nn.ModuleList(Block(config.encoder) for _ in range(config.encoder_layers))
         self.norm = nn.LayerNorm(width)
+        self.checkpointing = False
 
-    def forward(self, mel):
-        """(batch, mel bins, mel frames) -> (batch, frames, width); frames = mel frames / 2."""
+    def forward(self, mel, lengths=None):
+        """(batch, mel bins, mel frames) -> (batch, frames, width); frames = mel frames / 2.
+
+        lengths (batch,): real mel frames of each row. They are checked and change nothing:
+        Whisper listens to the silence that fills its window, too.
+        """
+        return self.hidden_states(mel, lengths)[-1]
+
+    def hidden_states(self, mel, lengths=None):
+        """What goes into the first block and what comes out of each, the last one normed: a list
+        of layers + 1, each (batch, frames, width)."""
         mel = self.checked(mel)
+        if lengths is not None:
+            inputs.lengths(lengths, len(mel), mel.shape[2])
         x = F.gelu(self.conv1(mel))
         x = F.gelu(self.conv2(x)).transpose(1, 2)  # (batch, frames, width)
-        x = self.dropout(x + self.positions.weight)
+        states = [self.dropout(x + self.positions.weight)]
         for block in self.blocks:
-            if is_dropped(self, self.config.encoder_layer_drop):
-                continue
-            x = _finite(block(x))
-        return self.norm(x)
+            x = states[-1]
+            if not is_dropped(self, self.config.encoder_layer_drop):
+                x = _finite(run_block(self, block, x))
+            states.append(x)
+        return [*states[:-1], self.norm(states[-1])]
+
+    @property
+    def output_width(self):
+        """Features of a frame of the output."""
+        return self.config.width
+
+    @staticmethod
+    def output_lengths(lengths):
+        """Mel frames -> frames, of the second convolution: a number, or an array (batch,)."""
+        return attention_masks.conv_output_length(lengths, kernel=3, stride=2, padding=1)
+
+    def frame_mask(self, lengths, frames):
+        """lengths (batch,) in mel frames -> (batch, frames), True = real; None for None."""
+        if lengths is None:
+            return None
+        lengths = inputs.lengths(lengths, device=self.norm.weight.device)
+        return attention_masks.padding_mask(self.output_lengths(lengths), frames)
 
     def checked(self, mel):
         """A mel of the window's shape, (batch, mel bins, mel frames), in the model's number type;
@@ -80,6 +111,7 @@ class TextDecoder(nn.Module):
         self.dropout = nn.Dropout(config.decoder.dropout)
         self.blocks = nn.ModuleList(Block(config.decoder) for _ in range(config.decoder_layers))
         self.norm = nn.LayerNorm(config.width)
+        self.checkpointing = False
 
     def forward(self, tokens, memory=None, token_mask=None, cache=None, memory_mask=None):
         """tokens (batch, tokens), memory (batch, frames, width) -> (batch, tokens, vocabulary).
@@ -92,9 +124,10 @@ class TextDecoder(nn.Module):
         table = self.token_embedding.weight
         tokens = inputs.tokens(tokens, self.config.vocabulary, table.device)
         self._fits(past + tokens.shape[1])
-        place = torch.arange(past, past + tokens.shape[1], device=tokens.device)
         everything = torch.arange(past + tokens.shape[1], device=tokens.device)
-        mask = attention_masks.causal_mask(place, everything)
+        place = everything[past:]
+        # one token, the newest, may look at all
+        mask = attention_masks.causal_mask(place, everything) if len(place) > 1 else None
         if token_mask is not None:
             real = inputs.token_mask(token_mask, len(tokens), len(everything), tokens.device)
             mask = attention_masks.combine(mask, real)
@@ -107,8 +140,8 @@ class TextDecoder(nn.Module):
             if cache is None and is_dropped(self, self.config.decoder_layer_drop):
                 continue  # with a cache never: a dropped block would miss the past later on
             own = None if cache is None else cache.layers[layer]
-            x = block(x, mask, memory=memories[layer], memory_mask=heard, cache=own)
-        return self.norm(x) @ table.T
+            x = run_block(self, block, x, mask, None, memories[layer], heard, own)
+        return linear(self.norm(x), table)
 
     def _fits(self, count):
         if count > self.config.slots:
@@ -140,7 +173,18 @@ class TextDecoder(nn.Module):
             return [None] * len(self.blocks)
         batch = len(memory) if batch is None else batch
         memory = inputs.memory(memory, batch, self.config.width, self.token_embedding.weight)
-        return [block.cross_attention.keys_values(memory) for block in self.blocks]
+        pairs = [block.cross_attention.keys_values(memory) for block in self.blocks]
+        # read at every step: in one piece for each head it is quicker
+        return [(keys.contiguous(), values.contiguous()) for keys, values in pairs]
+
+
+class WhisperDecoder(TextDecoder):
+    """The decoder as a model of its own: with a memory it writes what was heard, without one it is
+    a language model (and the draft of speculative decoding)."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        initialise(self)
 
 
 def _for_keys(memory, mask):
@@ -176,11 +220,11 @@ class Whisper(nn.Module):
             )
         return self.decoder(tokens, memory, token_mask)
 
-    def encode(self, mel):
+    def encode(self, mel, lengths=None):
         """(batch, mel bins, mel frames) -> memory (batch, frames, width)."""
         if self.training and self.config.spec_augment is not None:
             mel = hide_spans(self.encoder.checked(mel), self.config.spec_augment)
-        return self.encoder(mel)
+        return self.encoder(mel, lengths)
 
     def decode(self, tokens, memory=None, memory_mask=None, cache=None, token_mask=None):
         """Tokens and memory, or new tokens and a cache -> logits (batch, tokens, vocabulary)."""
@@ -191,6 +235,10 @@ class Whisper(nn.Module):
         if memory is None:
             raise ValueError("expected a memory (batch, frames, width), got None; see model.encode")
         return self.decoder.init_cache(batch, slots, memory, memory_mask)
+
+    def freeze_encoder(self):
+        """Only the decoder learns from now on."""
+        self.encoder.requires_grad_(False)
 
     def loss(self, mel, labels):
         """Mean cross-entropy of the labels (batch, tokens); -100 is not counted. The decoder
