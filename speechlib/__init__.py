@@ -16,6 +16,7 @@ _PUBLIC = {
     "save": ("speechlib.frameworks", "save"),
     "available": ("speechlib.checkpoints", "available"),
     "Whisper": ("speechlib.torch_models.whisper", "Whisper"),
+    "WhisperDecoder": ("speechlib.torch_models.whisper", "WhisperDecoder"),
     "CTCModel": ("speechlib.torch_models.heads", "CTCModel"),
     "SequenceClassifier": ("speechlib.torch_models.heads", "SequenceClassifier"),
     "FrameClassifier": ("speechlib.torch_models.heads", "FrameClassifier"),
