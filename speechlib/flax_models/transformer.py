@@ -7,7 +7,7 @@ ones (epsilon 1e-6, a variance that is faster and less exact), so they are said 
 Notebook: 19_flax
 """
 
-import functools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,13 @@ from speechlib.flax_models.attention import MultiHeadAttention
 from speechlib.trace import record
 
 # GELU by the error function: jax.nn.gelu without more is the tanh approximation, 1e-3 off
-ACTIVATIONS = {"gelu": functools.partial(jax.nn.gelu, approximate=False), "relu": jax.nn.relu}
+ACTIVATIONS = {
+    "gelu": partial(jax.nn.gelu, approximate=False),
+    "gelu_new": jax.nn.gelu,
+    "relu": jax.nn.relu,
+    "selu": jax.nn.selu,
+    "silu": jax.nn.silu,
+}
 
 
 class Fixed(nnx.Variable):

@@ -175,11 +175,14 @@ class WavLM(nnx.Module):
         x = self.hidden_states(waveform, lengths)[-1]
         return x if self.adapter is None else self.adapter(x)
 
-    def hidden_states(self, waveform, lengths=None):
+    def hidden_states(self, waveform, lengths=None, hidden=None):
         """What goes into the first block and what comes out of each, before the adapter: a list of
-        layers + 1, each (batch, frames, width). With `norm_first` the last one is normed."""
+        layers + 1, each (batch, frames, width). With `norm_first` the last one is normed.
+
+        hidden: (batch, frames) bool, the frames that SpecAugment hides; None: it draws them.
+        """
         waveform, lengths = self.checked(waveform, lengths)
-        x, mask = self._embedded(waveform, lengths)
+        x, mask = self._embedded(waveform, lengths, hidden)
         c, first = self.config, self.blocks[0].self_attention
         bias = first.distance_bias(x.shape[1]) if c.buckets else None
         states = [x]
@@ -192,12 +195,12 @@ class WavLM(nnx.Module):
             states[-1] = self.norm(x)
         return states
 
-    def _embedded(self, waveform, lengths):
+    def _embedded(self, waveform, lengths, hidden):
         """-> the frames that go into the blocks, and who may look at whom."""
         x = self.front(waveform)
         x = self.projection(jax.lax.stop_gradient(x) if self.frozen else x)
         frames = self.frame_mask(lengths, x.shape[1], adapter=False)
-        x = self._hidden_spans(x, frames)
+        x = self._hidden_spans(x, frames, hidden)
         if frames is not None:
             x = jnp.where(frames[:, :, None], x, 0.0)
         x = x + self.positions(x)
@@ -205,13 +208,15 @@ class WavLM(nnx.Module):
             x = self.norm(x)
         return self.dropout(x), None if frames is None else attention_masks.for_keys(frames)
 
-    def _hidden_spans(self, x, frames):
+    def _hidden_spans(self, x, frames, hidden):
         """SpecAugment, while training: spans of frames become a learned vector, features 0."""
         c = self.config.spec_augment
+        if hidden is not None and self.config.apply_spec_augment:  # then also in eval mode
+            x = jnp.where(hidden[:, :, None], self.mask_embedding[...].astype(x.dtype), x)
         if self.deterministic or not self.config.apply_spec_augment:
             return x
         batch, size, width = x.shape
-        if c.time_probability > 0:
+        if c.time_probability > 0 and hidden is None:
             settings = c.time_probability, c.time_length, c.time_min_spans
             spans = self._spans((batch, size), *settings, frames)[:, :, None]
             x = jnp.where(spans, self.mask_embedding[...].astype(x.dtype), x)
