@@ -5,7 +5,7 @@ Special: every head adds to its scores a learned number for the distance between
 logarithmic buckets; what a frame sounds like opens and closes a gate (as in a GRU) on the numbers
 in its row. One table of numbers, in the first block, serves all blocks; each has its own gate.
 
-Notebook: 06_attention, 07_attention_variants
+Notebook: 07_attention_variants
 """
 
 import numpy as np

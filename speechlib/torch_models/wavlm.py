@@ -7,7 +7,7 @@ With the group-norm front end ("base" models) padding changes the numbers of rea
 its norm counts silence in: the published models have this leak, so it is kept. Such models were
 trained without lengths.
 
-Notebook: 08_speech_encoders
+Notebook: 11_wavlm
 """
 
 import math
