@@ -1,7 +1,8 @@
-"""How wrong is a transcript? Word and character error rates.
+"""How wrong is it? Word and character error rates, equal error rate, diarisation error.
 
-Source: Levenshtein 1966; error rate as NIST's sclite counts it: (S + I + D) / reference words.
-input -> output: reference and hypothesis texts -> errors divided by reference length, 0 = perfect.
+Source: Levenshtein 1966; error rate as NIST's sclite counts it: (S + I + D) / reference words;
+diarisation error as NIST's md-eval counts it (missed + false alarm + wrong speaker) / speech.
+input -> output: what is right and what was said -> errors divided by the right amount, 0 = perfect.
 Special here: the rate is of the whole corpus (all errors over all words), not a mean of rates.
 """
 
@@ -137,3 +138,150 @@ def _each(references, hypotheses, split) -> list[Errors]:
 
 def _words(text) -> list[str]:
     return text.split() if isinstance(text, str) else list(text)
+
+
+def eer(scores, same) -> float:
+    """Equal error rate: accept as many wrong pairs as right ones are refused; 0 = perfect.
+
+    scores: (trials,), higher = rather the same voice; same: (trials,), True or 1 = it is the same.
+    Between two thresholds the rates are joined by a straight line, as in the ROC curve, so equal
+    scores count half. Raises ValueError unless there are trials of both kinds.
+    """
+    accepted, refused = detection_errors(scores, same)[1:]
+    apart = accepted - refused  # 1 to -1, never up
+    last = np.flatnonzero(apart >= 0)[-1]
+    share = apart[last] / (apart[last] - apart[last + 1])
+    return float(accepted[last] + share * (accepted[last + 1] - accepted[last]))
+
+
+def detection_errors(scores, same) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What each threshold gets wrong: (thresholds, false acceptances, false rejections).
+
+    Arguments as for `eer`. Accepted is what scores at least the threshold: from minus infinity
+    (everything) by all scores upwards to infinity (nothing). Rates of the trials of that kind.
+    """
+    scores, same = np.asarray(scores, dtype=np.float64), np.asarray(same)
+    if scores.ndim != 1 or scores.shape != same.shape or np.isnan(scores).any():
+        raise ValueError(
+            f"expected scores and same of one shape (trials,), without NaN, got {scores.shape} and "
+            f"{same.shape}"
+        )
+    same = same.astype(bool)
+    if same.all() or not same.any():
+        raise ValueError(
+            f"expected trials of the same voice and of different voices, got {same.sum()} of the "
+            f"same and {(~same).sum()} of different ones"
+        )
+    thresholds = np.concatenate([[-np.inf], np.unique(scores), [np.inf]])
+    right, wrong = np.sort(scores[same]), np.sort(scores[~same])
+    refused = np.searchsorted(right, thresholds) / len(right)
+    accepted = 1 - np.searchsorted(wrong, thresholds) / len(wrong)
+    return thresholds, accepted, refused
+
+
+@dataclass(frozen=True)
+class DiarizationErrors:
+    """Speaker time (in frames, or in seconds for segments) that was told wrongly, and in all."""
+
+    missed: float
+    false_alarm: float
+    confused: float  # the wrong speaker
+    speech: float  # of all speakers of the reference
+
+    @property
+    def rate(self) -> float:
+        if self.speech == 0:
+            raise ValueError("expected a reference in which somebody speaks, got silence")
+        return (self.missed + self.false_alarm + self.confused) / self.speech
+
+    def __add__(self, other):
+        names = ("missed", "false_alarm", "confused", "speech")
+        return DiarizationErrors(*(getattr(self, n) + getattr(other, n) for n in names))
+
+
+def diarization_error(reference, hypothesis) -> float:
+    """Diarisation error rate: (missed + false alarm + wrong speaker) / speech of the reference.
+
+    Arguments as for `diarization_errors`. Raises ValueError when nobody speaks in the reference.
+    """
+    return diarization_errors(reference, hypothesis).rate
+
+
+def diarization_errors(reference, hypothesis) -> DiarizationErrors:
+    """The errors of one recording; add those of several recordings up.
+
+    reference, hypothesis, each: (frames, speakers) of True and False or 1 and 0; or (frames,) whole
+    numbers, the speaker of each frame, negative = nobody; or segments (start_s, end_s, speaker).
+    Speakers may be named and ordered differently on both sides: the one-to-one match with the most
+    time in common counts. Where several speak at once, each of them counts.
+    """
+    if _is_segments(reference) or _is_segments(hypothesis):
+        weight, right, told = _pieces(reference, hypothesis)
+    else:
+        right, told = _activity(reference), _activity(hypothesis)
+        weight = np.ones(len(right))
+    if len(right) != len(told):
+        raise ValueError(f"expected as many frames on both sides, got {len(right)} and {len(told)}")
+    together = (right * weight[:, None]).T @ told  # (speaker, speaker), time in common
+    rows, columns = _best_match(together)
+    agreed = (right[:, rows] * told[:, columns]).sum(axis=1)
+    speaking, claimed = right.sum(axis=1), told.sum(axis=1)
+    return DiarizationErrors(
+        missed=float(weight @ np.maximum(speaking - claimed, 0)),
+        false_alarm=float(weight @ np.maximum(claimed - speaking, 0)),
+        confused=float(weight @ (np.minimum(speaking, claimed) - agreed)),
+        speech=float(weight @ speaking),
+    )
+
+
+def _best_match(together):
+    from scipy.optimize import linear_sum_assignment
+
+    return linear_sum_assignment(together, maximize=True)
+
+
+def _is_segments(speakers) -> bool:
+    return isinstance(speakers, list | tuple) and all(
+        isinstance(segment, tuple) and len(segment) == 3 and segment[0] < segment[1]
+        for segment in speakers
+    )
+
+
+def _pieces(*sides):
+    """Segments -> seconds of each piece between two changes, and who speaks in it on each side."""
+    if not all(map(_is_segments, sides)):
+        raise ValueError("expected segments (start_s, end_s, speaker) on both sides, or on neither")
+    times = np.unique([t for side in sides for start, end, _ in side for t in (start, end)])
+    activity = []
+    for side in sides:
+        names = list(dict.fromkeys(name for _, _, name in side))
+        speaks = np.zeros((max(len(times) - 1, 0), len(names)))
+        for start, end, name in side:
+            speaks[(times[:-1] >= start) & (times[1:] <= end), names.index(name)] = 1
+        activity.append(speaks)
+    return np.diff(times), *activity
+
+
+def _activity(speakers) -> np.ndarray:
+    """(frames, speakers) of 0 and 1."""
+    speakers = np.asarray(speakers)
+    if speakers.ndim == 1 and (speakers.dtype.kind in "iu" or not len(speakers)):
+        return (speakers[:, None] == np.unique(speakers[speakers >= 0])).astype(float)
+    if speakers.ndim != 2 or not np.isin(speakers, (0, 1)).all():
+        raise ValueError(
+            "expected (frames, speakers) of 1 = speaks and 0, (frames,) of speaker numbers, or "
+            f"tuples (start_s, later end_s, speaker), got shape {speakers.shape} of {speakers.dtype}"
+        )
+    return speakers.astype(float)
+
+
+def perplexity(shares) -> float:
+    """Among how many equally likely things was chosen? exp of the entropy.
+
+    shares: (things,) counts or probabilities, not negative; scaled to a sum of 1.
+    """
+    shares = np.asarray(shares, dtype=np.float64)
+    if shares.ndim != 1 or not (shares >= 0).all() or not shares.sum() > 0:
+        raise ValueError(f"expected (things,) of counts or probabilities, got {shares!r}")
+    shares = shares[shares > 0] / shares.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))

@@ -1,7 +1,8 @@
-"""Word error rate: hand-made cases, and the laws of an edit distance."""
+"""Error rates: hand-made cases, the laws of an edit distance, brute force."""
 
 import itertools
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,3 +101,128 @@ def test_interval_holds_the_rate_and_narrows():
     assert metrics.wer_interval("one", "one") == (0.0, 0.0)
     with pytest.raises(ValueError, match="level"):
         metrics.wer_interval("one", "one", level=95)
+
+
+# --- equal error rate ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "scores, same, expected",
+    [
+        ([0.9, 0.8, 0.2, 0.1], [1, 1, 0, 0], 0.0),
+        ([0.1, 0.2, 0.8, 0.9], [1, 1, 0, 0], 1.0),
+        ([0.5, 0.5, 0.5, 0.5], [1, 0, 1, 0], 0.5),  # all equal: a guess
+        ([0.9, 0.4, 0.6, 0.1], [1, 1, 0, 0], 0.5),
+        ([4, 3, 2, 1, 3.5, 0, -1, -2], [1, 1, 1, 1, 0, 0, 0, 0], 0.25),
+        ([3, 2, 1, 2.5, 0], [True, True, True, False, False], 0.5),
+        ([1, 2, 3, 0], [1, 0, 1, 0], 0.5),
+    ],
+)
+def test_eer(scores, same, expected):
+    assert metrics.eer(scores, same) == pytest.approx(expected)
+
+
+@given(
+    st.lists(st.integers(0, 6), min_size=1, max_size=8),
+    st.lists(st.integers(0, 6), min_size=1, max_size=8),
+)
+def test_eer_equals_brute_force(right, wrong):
+    """Every threshold by counting; where the joined points cross the diagonal."""
+    points = []
+    for threshold in [-1, *range(8)]:
+        accepted = sum(s >= threshold for s in wrong) / len(wrong)
+        refused = sum(s < threshold for s in right) / len(right)
+        points.append((accepted, refused))
+    crossing = None
+    for (a, b), (c, d) in itertools.pairwise(points):
+        if crossing is None and (a - b) * (c - d) <= 0:
+            share = (a - b) / ((a - b) - (c - d)) if a - b != c - d else 0
+            crossing = a + share * (c - a)
+    same = [1] * len(right) + [0] * len(wrong)
+    assert metrics.eer(right + wrong, same) == pytest.approx(crossing)
+    shifted = [np.exp(s) for s in right + wrong]  # only the order matters
+    assert metrics.eer(shifted, same) == pytest.approx(crossing)
+    flipped = metrics.eer([-s for s in right + wrong], same)
+    assert flipped == pytest.approx(1 - crossing)
+
+
+@pytest.mark.parametrize(
+    "scores, same, message",
+    [
+        ([1, 2], [1, 1], "2 of the same and 0 of different"),
+        ([1, 2], [0, 0], "0 of the same"),
+        ([1, 2], [1], "one shape"),
+        ([1, float("nan")], [1, 0], "NaN"),
+    ],
+)
+def test_eer_says_what_is_wrong(scores, same, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.eer(scores, same)
+
+
+# --- diarisation --------------------------------------------------------------------------------
+
+
+def test_diarisation_by_hand():
+    """Six frames: A A A+B B B silence, against x x x y x x."""
+    reference = np.array([[1, 0], [1, 0], [1, 1], [0, 1], [0, 1], [0, 0]])
+    found = metrics.diarization_errors(reference, [0, 0, 0, 1, 0, 0])
+    assert (found.missed, found.false_alarm, found.confused, found.speech) == (1, 1, 1, 6)
+    assert metrics.diarization_error(reference, [0, 0, 0, 1, 0, 0]) == 0.5
+    twice = found + found
+    assert twice.speech == 12 and twice.rate == 0.5
+    assert metrics.diarization_error(reference, reference[:, ::-1]) == 0  # other names
+    assert metrics.diarization_error(reference, np.zeros((6, 1))) == 1
+
+
+def test_diarisation_of_segments():
+    reference = [(0.0, 2.0, "ann"), (1.5, 4.0, "bob")]
+    assert metrics.diarization_error(reference, [(1.5, 4.0, 7), (0.0, 2.0, 3)]) == 0
+    found = metrics.diarization_errors(reference, [(0.0, 3.0, "x"), (3.0, 4.25, "y")])
+    assert found.speech == 4.5 and found.false_alarm == 0.25
+    assert found.missed == 0.5 and found.confused == 1.0
+    assert metrics.diarization_error(reference, []) == 1
+
+
+@given(st.integers(0, 10**6), st.integers(1, 8), st.integers(1, 3), st.integers(0, 3))
+def test_diarisation_equals_brute_force(seed, frames, speakers, claimed):
+    """All ways to pair the speakers; per frame max(speaking, claimed) - agreed."""
+    rng = np.random.default_rng(seed)
+    reference = rng.integers(0, 2, (frames, speakers))
+    hypothesis = rng.integers(0, 2, (frames, claimed))
+    reference[0, 0] = 1
+    size = max(speakers, claimed)
+    right, told = (np.pad(x, ((0, 0), (0, size - x.shape[1]))) for x in (reference, hypothesis))
+    best = min(
+        sum(max(r.sum(), t.sum()) - (r * t).sum() for r, t in zip(right, told[:, p], strict=True))
+        for p in map(list, itertools.permutations(range(size)))
+    )
+    rate = metrics.diarization_error(reference, hypothesis)
+    assert rate == pytest.approx(best / reference.sum())
+    segments = [
+        [(t, t + 1, s) for t, s in zip(*x.nonzero(), strict=True)] for x in (reference, hypothesis)
+    ]
+    assert metrics.diarization_error(*segments) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(
+    "reference, hypothesis, message",
+    [
+        ([-1, -1], [0, 0], "silence"),
+        ([0, 1], [0, 1, 1], "2 and 3"),
+        (np.full((2, 2), 0.5), [0, 1], "float64"),
+        ([(0.0, 1.0, "a")], [0, 1], "on both sides"),
+    ],
+)
+def test_diarisation_says_what_is_wrong(reference, hypothesis, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.diarization_error(reference, hypothesis)
+
+
+def test_perplexity():
+    assert metrics.perplexity([1, 1, 1, 1, 0]) == pytest.approx(4)
+    assert metrics.perplexity([9, 0, 0]) == pytest.approx(1)
+    assert metrics.perplexity([0.5, 0.25, 0.25]) == pytest.approx(2**1.5)
+    for wrong in ([], [0, 0], [-1, 2], [[1, 2]]):
+        with pytest.raises(ValueError, match="expected"):
+            metrics.perplexity(wrong)
