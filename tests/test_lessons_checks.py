@@ -98,11 +98,11 @@ def test_first_difference_in_words_of_the_axes():
     "fn, words",
     [
         (lambda s: None, "None came back"),
-        (lambda s: _right(s).tolist(), "of type list came back"),
-        (lambda s: "half", "of type str came back"),
+        (lambda s: _right(s).tolist(), "a list (of 2) came back"),
+        (lambda s: "half", "a text (str) came back"),
         (lambda s: _right(s) > 0.5, "type bool"),
         (lambda s: np.full_like(s, np.nan), "NaN"),
-        (lambda s: (_right(s), s), "of type tuple"),
+        (lambda s: (_right(s), s), "a tuple (of 2 values) came back"),
         (lambda s: np.array([object()]), "came back"),
     ],
 )
@@ -284,12 +284,20 @@ def test_differences_read_well():
         (lambda: np.zeros((0, 4))[1], "this axis is empty"),
         (lambda: np.arange(3) / np.arange(2), "lined up from the right"),
         (lambda: np.zeros((3, 2)).__setitem__(slice(0, 3, 2), np.ones((3, 2))), "lined up"),
+        (lambda: np.ones((2, 3)) @ np.ones((2, 3)), "last axis of a"),
+        (lambda: np.ones(2) and np.ones(2), "whether there is a mask at all"),
+        (lambda: np.ones(4)[0.5:], "`//`"),
+        (lambda: np.zeros((4 / 2, 1)), "`//`"),
+        (lambda: argmax([1]), "np.argmax"),  # noqa: F821
+        (lambda: np.argmx([1]), "There is `argmax`"),
+        (lambda: np.ones(2).masked_fill(0), "a NumPy array, which does not have it"),
+        (lambda: nobody_knows_this, None),  # noqa: F821
         (lambda: [][0], None),
         (lambda: int("x"), None),
     ],
 )
 def test_errors_of_arrays_are_said_plainly(act, words):
-    with pytest.raises((IndexError, ValueError)) as caught:
+    with pytest.raises((IndexError, ValueError, TypeError, NameError, AttributeError)) as caught:
         act()
     found = explain(caught.value)
     assert found is None if words is None else words in found
@@ -303,6 +311,27 @@ def test_torch_errors_are_said_plainly():
     with pytest.raises(IndexError) as caught:
         torch.ones(3)[3]
     assert "no entry 3" in explain(caught.value)
+    x = torch.ones(2, 3)
+    for act, words in {
+        lambda: x @ x: "last axis of a",
+        lambda: x[None] @ x[None]: "last axis of a",
+        lambda: bool(x > 0): "whether there is a mask at all",
+        lambda: torch.zeros(6 / 2, 2): "`//`",
+        lambda: x.reshape(4, 2): "keeps all numbers",
+    }.items():
+        with pytest.raises((RuntimeError, TypeError)) as caught:
+            act()
+        assert words in explain(caught.value)
+
+
+def test_right_values_in_another_kind_are_said_with_the_way_over():
+    torch = pytest.importorskip("torch")
+    assert "`np.array(…)`" in told(lambda s: _right(s).tolist())[1]
+    assert "`np.array(…)`" in told(lambda s: torch.tensor(_right(s)))[1]
+    assert "`np.array(…)`" not in told(lambda s: s.tolist())[1]
+    assert "`torch.tensor(…)`" in difference([1.0, 2.0], torch.tensor([1.0, 2.0])).text
+    assert "expected was a number" in difference([0.5], np.float64(0.5)).text
+    assert showing.text([np.float64(0)]) == "[0]"  # a list of one number is no number
 
 
 def test_torch_answers():

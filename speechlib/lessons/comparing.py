@@ -17,6 +17,10 @@ class Difference:
     text: str
 
 
+_KINDS = {list: "list", tuple: "tuple", str: "text", dict: "dict", (bool, np.bool_): "truth",
+          (int, float, np.number): "number"}  # fmt: skip
+
+
 def is_tensor(value):
     """True for a torch tensor; never imports torch."""
     torch = sys.modules.get("torch")
@@ -48,6 +52,9 @@ def kind_of(value):
         return say("kind.array")
     if is_array(value) and not isinstance(value, np.generic):
         return say("kind.other_array", name=type(value).__name__)
+    for types, key in _KINDS.items():
+        if isinstance(value, types):
+            return say(f"kind.{key}", n=len(value) if types in (list, tuple) else 1)
     return say("kind.other", name=type(value).__name__)
 
 
@@ -118,7 +125,7 @@ def _numbers(got, expected, rtol, atol, axes, place):
     wrong = wants_array and (not is_array(got) or is_tensor(got) != is_tensor(expected))
     if wrong or (not wants_array and isinstance(got, str | dict | list | tuple)):
         text = say("difference.type", got=kind_of(got), expected=kind_of(expected), place=place)
-        return Difference("type", text)
+        return Difference("type", text + _only_the_kind(got, expected, rtol, atol))
     try:
         mine, theirs = to_numpy(got), to_numpy(expected)
     except (TypeError, ValueError):
@@ -136,6 +143,18 @@ def _numbers(got, expected, rtol, atol, axes, place):
     if theirs.dtype.kind == "f" and mine.dtype.kind == "b":
         return Difference("dtype", say("difference.float", got=str(mine.dtype), place=place))
     return _values(mine, theirs, rtol, atol, axes, place)
+
+
+def _only_the_kind(got, expected, rtol, atol):
+    """How to make the right values, handed over in another kind, into the kind expected, or ""."""
+    try:
+        mine, theirs = to_numpy(got), to_numpy(expected)
+        alike = mine.shape == theirs.shape and np.allclose(mine, theirs, rtol, atol, True)
+    except (TypeError, ValueError, RuntimeError):
+        return ""
+    if not alike:
+        return ""
+    return " " + say("difference.make_tensor" if is_tensor(expected) else "difference.make_array")
 
 
 def _values(mine, theirs, rtol, atol, axes, place):

@@ -1,22 +1,62 @@
-"""Python's words for two errors that every beginner meets with arrays, said more plainly."""
+"""Python's words for the errors that every beginner meets with arrays, said more plainly."""
 
+import difflib
 import re
+import sys
 
+from speechlib.lessons.comparing import is_array, kind_of
 from speechlib.lessons.phrases import say
 
 _INDEX = re.compile(r"index (-?\d+) is out of bounds for (?:axis|dimension) \d+ with size (\d+)")
+_PRODUCT = re.compile(
+    r"mat1 and mat2 shapes cannot be multiplied|Expected size for first two dimensions of batch2"
+    r"|matmul: |shapes \(.*\) and \(.*\) not aligned|inconsistent tensor size, expected"
+    r"|size mismatch, got input"
+)
 _SHAPES = re.compile(
     r"could not be broadcast together|could not broadcast input array|shape mismatch: value array"
-    r"|must match the (?:size of tensor b|existing size)"
+    r"|must match the (?:size of tensor b|existing size)|match the broadcast shape"
+)
+_RESHAPE = re.compile(r"shape '\[.*\]' is invalid for input of size|cannot reshape array of size")
+_TRUTH = re.compile(r"truth value of an array|Boolean value of Tensor with more than one")
+_WHOLE = re.compile(
+    r"'(?:numpy\.)?float\d*' object cannot be interpreted as an integer|but got float"
+    r"|must be tuple of ints, not float"
+    r"|only integer.*(?:are valid indices|can be converted)|slice indices must be integers"
 )
 
 
 def explain(error):
-    """One or two sentences on an error of NumPy or PyTorch, or None: error -> words."""
-    if isinstance(error, IndexError) and (found := _INDEX.search(str(error))):
+    """One or two sentences on an error of Python, NumPy or PyTorch, or None: error -> words."""
+    text = str(error)
+    if type(error) is NameError:  # an UnboundLocalError is another story
+        return _known_elsewhere(error.name)
+    if isinstance(error, AttributeError):
+        return _nearly(error)
+    if isinstance(error, IndexError) and (found := _INDEX.search(text)):
         index, size = map(int, found.groups())
         key = "explain.index" if size else "explain.empty"
         return say(key, index=index, size=size, last=size - 1)
-    if isinstance(error, ValueError | RuntimeError) and _SHAPES.search(str(error)):
-        return say("explain.broadcast")
+    for key, pattern in {"product": _PRODUCT, "broadcast": _SHAPES, "truth": _TRUTH,
+                         "whole": _WHOLE, "reshape": _RESHAPE}.items():  # fmt: skip
+        if pattern.search(text):
+            return say(f"explain.{key}")
     return None
+
+
+def _known_elsewhere(name):
+    """A name that Python does not know, but NumPy or PyTorch does: argmax -> np.argmax."""
+    for short, module in {"np": "numpy", "torch": "torch", "F": "torch.nn.functional"}.items():
+        if name and hasattr(sys.modules.get(module), name):
+            return say("explain.name", name=f"{short}.{name}")
+    return None
+
+
+def _nearly(error):
+    """A misspelled attribute: np.argmx -> argmax; else what kind of thing was asked."""
+    if error.obj is None or not error.name:
+        return None
+    near = difflib.get_close_matches(error.name, dir(error.obj), n=1, cutoff=0.75)
+    if near:
+        return say("explain.name_of", name=near[0])
+    return say("explain.needed", kind=kind_of(error.obj)) if is_array(error.obj) else None

@@ -49,6 +49,8 @@ def _size(value):
 def text(value, limit=14):
     """A value as a learner reads it: arrays rounded, with their shape, at most limit lines."""
     if isinstance(value, tuple | list) and any(is_array(item) for item in value):
+        if all(np.ndim(to_numpy(item)) == 0 for item in value if is_array(item)):
+            return _plain(type(value)(map(_bare, value)))[:400]
         return "\n".join(text(item) for item in value)
     if isinstance(value, dict):
         return "\n".join(f"{key}: {text(item)}" for key, item in value.items())
@@ -65,6 +67,11 @@ def text(value, limit=14):
         body = [*body[: limit - 1], " …"]
     kind = "tensor " if is_tensor(value) else ""
     return "\n".join([f"{kind}{shape_words(array.shape)} {array.dtype}", *body])
+
+
+def _bare(value):
+    """An array or tensor of a single number as that number; anything else as it is."""
+    return to_numpy(value).item() if is_array(value) else value
 
 
 def _plain(value):
