@@ -270,7 +270,8 @@ def _activity(speakers) -> np.ndarray:
     if speakers.ndim != 2 or not np.isin(speakers, (0, 1)).all():
         raise ValueError(
             "expected (frames, speakers) of 1 = speaks and 0, (frames,) of speaker numbers, or "
-            f"tuples (start_s, later end_s, speaker), got shape {speakers.shape} of {speakers.dtype}"
+            "tuples (start_s, later end_s, speaker), got shape "
+            f"{speakers.shape} of {speakers.dtype}"
         )
     return speakers.astype(float)
 
