@@ -11,7 +11,6 @@ import torch  # noqa: E402
 from flax import nnx  # noqa: E402
 from whisper_cases import GOLDEN  # noqa: E402
 
-import speechlib as sl  # noqa: E402
 from speechlib import configs  # noqa: E402
 
 jax.config.update("jax_disable_most_optimizations", True)
@@ -32,12 +31,12 @@ DECODER = {
 
 def torch_model(seed=0):
     """A random SpeechEncoderDecoder with a bridge, whose every parameter matters, in eval mode."""
-    from speechlib.torch_models import speech_to_text_2, wavlm
+    from speechlib.torch_models import speech_encoder_decoder, speech_to_text_2, wavlm
 
     torch.manual_seed(seed)
     encoder = wavlm.WavLM(configs.WavLMConfig.from_hugging_face(ENCODER))
     decoder = speech_to_text_2.Speech2Text2(configs.Speech2Text2Config.from_hugging_face(DECODER))
-    model = sl.SpeechEncoderDecoder(encoder, decoder)
+    model = speech_encoder_decoder.SpeechEncoderDecoder(encoder, decoder)
     for name, parameter in model.named_parameters():
         if not name.endswith("table"):
             parameter.data += 0.3 * torch.randn_like(parameter)

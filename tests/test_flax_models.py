@@ -1,0 +1,350 @@
+"""The Flax models against ours in PyTorch: weights both ways, loss and gradients, generation under
+one compilation, random keys, number types, errors."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from whisper_cases import GOLDEN, assert_close
+
+jax = pytest.importorskip("jax", reason="the Flax models need jax: make test installs it")
+
+import optax  # noqa: E402
+import torch  # noqa: E402
+from flax_cases import DECODER, ENCODER, given, golden, nnx, torch_model  # noqa: E402
+
+import speechlib as sl  # noqa: E402
+from speechlib import configs  # noqa: E402
+from speechlib.flax_models import generation, loading  # noqa: E402
+from speechlib.flax_models.kv_cache import KVCache  # noqa: E402
+from speechlib.flax_models.speech_encoder_decoder import SpeechEncoderDecoder  # noqa: E402
+from speechlib.flax_models.speech_to_text_2 import Speech2Text2  # noqa: E402
+from speechlib.flax_models.wavlm import WavLM  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    """Our PyTorch model."""
+    return torch_model()
+
+
+@pytest.fixture(scope="module")
+def folder(theirs, tmp_path_factory):
+    path = tmp_path_factory.mktemp("flax") / "sed"
+    sl.save(theirs, path)
+    return path
+
+
+@pytest.fixture
+def model(folder):
+    return sl.load(folder, framework="flax")
+
+
+def numpy(tensor):
+    return tensor.detach().numpy()
+
+
+# -- weights both ways
+
+
+def test_saved_from_flax_it_is_the_same_folder(model, folder, tmp_path):
+    sl.save(model, tmp_path / "again")
+    ours, theirs = (load_file(f / "model.safetensors") for f in (tmp_path / "again", folder))
+    assert ours.keys() == theirs.keys()
+    for name, tensor in theirs.items():
+        assert np.array_equal(ours[name], tensor), name
+    config = [json.loads((f / "config.json").read_text()) for f in (tmp_path / "again", folder)]
+    assert config[0] == config[1]
+    back = sl.load(tmp_path / "again")
+    assert type(back).__module__ == "speechlib.torch_models.speech_encoder_decoder"
+
+
+def test_a_fresh_flax_model_is_saved_for_pytorch(tmp_path):
+    config = configs.Speech2Text2Config.from_hugging_face(DECODER)
+    fresh = loading.initialise(lambda rngs: Speech2Text2(config, rngs), seed=3)
+    sl.save(fresh, tmp_path)
+    theirs = dict(sl.load(tmp_path).named_parameters())
+    for name, parameter in loading.named_parameters(fresh).items():
+        ours = loading.turned(name, parameter.get_value())
+        assert np.array_equal(ours, numpy(theirs[loading.torch_name(name)])), name
+
+
+# -- the same numbers
+
+
+def test_loss_and_every_gradient_equal_pytorch(model, theirs):
+    """Nothing is drawn here: both are in eval mode."""
+    waveform, lengths, _, labels = given()
+    theirs.zero_grad()
+    loss = theirs.loss(torch.tensor(waveform), torch.tensor(labels), torch.tensor(lengths))
+    loss.backward()
+
+    def ours(model):
+        return model.loss(waveform, labels, lengths)
+
+    value, gradients = nnx.jit(nnx.value_and_grad(ours))(model)
+    assert_close(value, loss)
+    expected = {n: p.grad for n, p in theirs.named_parameters() if p.grad is not None}
+    found = loading.named_parameters(gradients)
+    assert {loading.torch_name(name) for name in found} >= expected.keys()
+    for name, gradient in found.items():
+        wanted = expected.pop(loading.torch_name(name), None)
+        gradient = loading.turned(name, gradient.get_value())
+        assert_close(gradient, np.zeros(gradient.shape) if wanted is None else wanted, name)
+    assert not expected
+
+
+def test_greedy_text_equals_pytorch_and_is_compiled_once(model, theirs, monkeypatch):
+    """Other audio, other lengths, another prompt: the same program."""
+    traced = []
+    decode = Speech2Text2.__call__
+    monkeypatch.setattr(
+        Speech2Text2, "__call__", lambda *a, **k: traced.append(1) or decode(*a, **k)
+    )
+    prompts = ([[2, 5]], [[2, 5], [1, 2], [4, 9]])  # 1 is padding in front
+    for run, prompt in enumerate((np.repeat(prompts[0], 3, axis=0), np.array(prompts[1]))):
+        waveform, lengths, _, _ = given(run)
+        found = sl.generate(model, waveform, lengths=lengths, prompt=prompt, max_tokens=8)
+        wanted = sl.generate(theirs, waveform, lengths=lengths, prompt=prompt, max_tokens=8)
+        assert found.tokens.tolist() == wanted.tokens.tolist()
+        assert_close(found.steps, wanted.steps)
+        assert_close(found.scores, wanted.scores)
+        if run == 0:
+            once = len(traced)
+    assert len(traced) == once > 0
+    uncached = sl.generate(model, waveform, lengths=lengths, prompt=prompt, max_tokens=8,
+                           cache=False)  # fmt: skip
+    assert uncached.tokens.tolist() == found.tokens.tolist()
+    assert_close(uncached.steps, found.steps)
+
+
+def test_rules_are_asked_inside_the_compiled_program(model, theirs):
+    waveform, _, _, _ = given()
+    first = sl.generate(theirs, waveform, max_tokens=4).tokens[:, 1].tolist()
+
+    def not_the_first(logits, tokens, begin):
+        allowed = np.ones(logits.shape, dtype=bool)
+        allowed[:, first] = False
+        return allowed
+
+    found = sl.generate(model, waveform, max_tokens=4, rules=[not_the_first])
+    wanted = sl.generate(theirs, waveform, max_tokens=4, rules=[not_the_first])
+    assert found.tokens.tolist() == wanted.tokens.tolist()
+    assert not set(found.tokens[:, 1:].ravel()) & set(first)
+
+
+def test_public_generate_takes_what_pytorch_takes():
+    import inspect
+
+    from speechlib.torch_models import generation as theirs
+
+    assert inspect.signature(sl.generate) == inspect.signature(theirs.generate)
+
+
+def test_a_static_cache_moves_and_forgets():
+    cache = KVCache(2, 1, 4, 3)
+    rows = np.arange(12, dtype=np.float32).reshape(2, 1, 2, 3)
+    keys, values = cache.write(rows, -rows)
+    assert keys.shape == values.shape == (2, 1, 4, 3)  # all slots: the shape never changes
+    assert np.array_equal(keys[:, :, :2], rows) and not np.any(keys[:, :, 2:])
+    cache.reorder(np.array([1, 1]))
+    assert np.array_equal(cache.keys[0], cache.keys[1])
+    with sl.trace(cache):  # who traces sees no empty slots
+        assert cache.places(1) == 3
+    with pytest.raises(ValueError, match="4 slots, 2 are filled and 3 more"):
+        cache.write(np.zeros((2, 1, 3, 3)), np.zeros((2, 1, 3, 3)))
+    with pytest.raises(ValueError, match="batch of 2, 3 came"):
+        cache.write(np.zeros((3, 1, 1, 3)), np.zeros((3, 1, 1, 3)))
+
+
+# -- random keys, training
+
+
+def test_a_training_step_with_dropout_and_a_frozen_front(model):
+    """Dropout, SpecAugment and LayerDrop draw from explicit keys: the same keys, the same loss."""
+    waveform, lengths, _, labels = given()
+    model.train()
+    model.freeze_feature_encoder()
+    optimizer = nnx.Optimizer(model, optax.sgd(0.05), wrt=nnx.Param)
+    before = {n: np.asarray(p[...]) for n, p in loading.named_parameters(model).items()}
+    keys = nnx.clone(nnx.state(model, nnx.RngState))
+
+    @nnx.jit
+    def step(model, optimizer):
+        loss, gradients = nnx.value_and_grad(lambda m: m.loss(waveform, labels, lengths))(model)
+        optimizer.update(model, gradients)
+        return loss
+
+    def from_the_start():
+        for name, parameter in loading.named_parameters(model).items():
+            parameter.set_value(jax.numpy.asarray(before[name]))
+        return float(step(model, optimizer))
+
+    first, other = from_the_start(), from_the_start()  # the keys have gone on
+    nnx.update(model, keys)
+    assert first == from_the_start() != other
+    losses = [float(step(model, optimizer)) for _ in range(12)]
+    assert np.mean(losses[-4:]) < first
+    moved = {
+        name: not np.array_equal(p[...], before[name])
+        for name, p in loading.named_parameters(model).items()
+    }
+    still = {name for name, changed in moved.items() if not changed}
+    assert {name for name in moved if name.startswith("encoder.front")} <= still
+    assert "decoder.positions.table" in still  # it is no nnx.Param
+    assert len(still) < len(moved) / 4, still
+    model.eval()
+    losses = {float(model_loss(model, waveform, labels, lengths)) for _ in range(2)}
+    assert len(losses) == 1
+
+
+@nnx.jit
+def model_loss(model, waveform, labels, lengths):
+    return model.loss(waveform, labels, lengths)
+
+
+def test_spec_augment_hides_what_span_mask_draws():
+    config = configs.WavLMConfig.from_hugging_face(ENCODER | {"layerdrop": 0.0})
+    encoder = loading.initialise(lambda rngs: WavLM(config, rngs))
+    x = np.full((2, 30, 16), 7.0, dtype=np.float32)
+    real = np.arange(30) < np.array([[30], [18]])
+    hidden = nnx.jit(lambda encoder: encoder._hidden_spans(x, real, None))(encoder)
+    changed = np.asarray(hidden) != 7
+    frames = changed.all(axis=2)
+    assert 6 <= frames.sum() < 40 and not frames[1, 18:].any()
+    assert np.allclose(np.asarray(hidden)[frames][:, 0], 0, atol=1.01)
+    features = changed.all(axis=1)
+    assert features.any() and (np.asarray(hidden)[0][:, features[0]] == 0).all()
+    encoder.eval()
+    assert (encoder._hidden_spans(jax.numpy.asarray(x), real, None) == 7).all()
+
+
+# -- fresh values
+
+
+def test_only_what_is_missing_is_drawn():
+    config = configs.WavLMConfig.from_hugging_face(ENCODER)
+
+    def make(rngs):
+        return WavLM(config, rngs)
+
+    fresh = loading.initialise(make, seed=1)
+    own = {n: np.asarray(p[...]) for n, p in loading.named_parameters(fresh).items()}
+    table = own["blocks.0.self_attention.distance_bias.embedding"]
+    size = np.linalg.norm(own["positions.direction"], axis=(0, 1), keepdims=True)
+    assert_close(own["positions.size"], size)
+    assert abs(table.std() - 1) < 0.1
+    assert abs(own["blocks.1.feed_forward.up.kernel"].std() - config.init_std) < 0.005
+    assert np.all(own["blocks.1.feed_forward.up.bias"] == 0)
+    given = {"norm": {"bias": np.full(16, 5.0)}, "blocks": {1: {"self_norm": {"scale": own[
+        "norm.scale"] * 3}}}}  # fmt: skip
+    partly = loading.initialise(make, given, seed=1)
+    for name, p in loading.named_parameters(partly).items():
+        wanted = {"norm.bias": own[name] * 0 + 5, "blocks.1.self_norm.scale": own[name] * 3}
+        assert_close(p[...], wanted.get(name, own[name]), name)
+    other = loading.initialise(make, seed=2)
+    assert not np.array_equal(other.projection.linear.kernel[...], own["projection.linear.kernel"])
+
+
+def test_params_that_do_not_fit_are_all_listed():
+    config = configs.Speech2Text2Config.from_hugging_face(DECODER)
+    given = {"nothing": np.zeros(2), "token_embedding.embedding": np.zeros((3, 4))}
+    with pytest.raises(ValueError, match=r"nothing: no such.*\(3, 4\), expected \(30, 12\)"):
+        loading.initialise(lambda rngs: Speech2Text2(config, rngs), given)
+
+
+# -- number types
+
+
+def test_computing_in_bfloat16_keeps_parameters_in_float32():
+    name = "wav2vec2-large"
+    model = sl.load(GOLDEN / name, framework="flax", dtype="bfloat16")
+    kinds = {p.dtype for p in loading.named_parameters(model).values()}
+    assert kinds == {np.dtype("float32")}
+    arrays = golden(name)
+    output = nnx.jit(lambda model, x: model(x))(model, arrays["waveform"])
+    assert output.dtype == jax.numpy.bfloat16
+    assert_close(np.asarray(output, dtype=np.float32), arrays["last"], "bf16", tolerance=0.05)
+
+
+# -- errors
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"framework": "tensorflow"}, '"torch" or "flax", got'),
+        ({"framework": "flax", "attention": "flash"}, "attention must be one of eager, sdpa"),
+        ({"framework": "flax", "dtype": "int8"}, "dtype must be one of"),
+        ({"framework": "flax", "device": "abacus"}, "one that JAX has here"),
+    ],
+)
+def test_unknown_options(folder, options, message):
+    with pytest.raises(ValueError, match=message):
+        sl.load(folder, **options)
+
+
+def test_what_is_not_built_in_flax_is_named(model):
+    with pytest.raises(ValueError, match="Whisper is not built in Flax"):
+        sl.load(GOLDEN / "whisper-a", framework="flax")
+    with pytest.raises(ValueError, match="beams=2 is not built in Flax"):
+        sl.generate(model, given()[0], max_tokens=3, beams=2)
+
+
+def test_a_pickle_needs_pytorch_to_be_opened():
+    with pytest.raises(ValueError, match="PyTorch alone can open"):
+        loading.load(GOLDEN / "wavlm-base")
+
+
+def test_a_checkpoint_that_does_not_fit(folder, tmp_path):
+    from safetensors.numpy import save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    name = "encoder.encoder.layers.0.attention.q_proj.weight"
+    tensors[name] = tensors[name][:, :3].copy()
+    tensors["extra"] = tensors.pop("enc_to_dec_proj.bias")
+    save_file(tensors, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text((folder / "config.json").read_text())
+    with pytest.raises(ValueError) as error:
+        sl.load(tmp_path, framework="flax")
+    for part in ("extra", "enc_to_dec_proj.bias", f"{name}: (16, 3), expected (16, 16)"):
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda m, w: m.encode(w[0]), "of shape \\(batch, samples\\)"),
+        (lambda m, w: m.encode(w * np.nan), "finite numbers"),
+        (lambda m, w: m.encode(w, [200, 200]), "one for each row"),
+        (lambda m, w: m.encode(w, [200, 201, 3]), "lengths must lie in 1 to 200"),
+        (lambda m, w: m.encode(w[:, :19]), "at least 20 samples"),
+        (lambda m, w: m.encode(w, [200, 19, 200]), "at least 20 samples"),
+        (lambda m, w: m.loss(w, [[30]] * 3), "labels must lie in 0 to 29, got 30 to 30"),
+        (lambda m, w: m.decode([[-1]]), "tokens must lie in 0 to 29"),
+        (lambda m, w: m.decode([[1.0]]), "tokens as whole numbers"),
+        (lambda m, w: m.decode([[3]], token_mask=[[0.5]]), "token mask of True"),
+        (lambda m, w: m.decode([[3]], token_mask=[[1, 1]]), "token mask of shape"),
+        (lambda m, w: m.decode([[3]], memory=w[:1, None]), "memory of shape"),
+        (lambda m, w: m.decode([[3]], np.ones((1, 5, 12)), [[1]]), "memory mask of shape"),
+        (lambda m, w: m.resize_token_embeddings(3), "the vocabulary you want"),
+        (lambda m, w: sl.generate(m, w, max_tokens=0), "at least 1, got 0"),
+        (lambda m, w: sl.generate(m, w, max_tokens=2, prompt=[[2]]), "3 rows"),
+        (lambda m, w: sl.generate(m.encoder, w, max_tokens=2), "a model that decodes"),
+        (lambda m, w: SpeechEncoderDecoder(m, m.decoder), "hand its `.encoder`"),
+    ],
+)
+def test_wrong_inputs(model, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(model, given()[0].copy())
+
+
+def test_a_model_of_several_end_tokens_can_be_compiled(folder, tmp_path):
+    """Configs are part of a compiled program's name, so they must be hashable."""
+    config = configs.Speech2Text2Config.from_hugging_face(DECODER | {"eos_token_id": [2, 5]})
+    assert hash(config) and config.end == (2, 5)
+    decoder = loading.initialise(lambda rngs: Speech2Text2(config, rngs))
+    decoder.eval()
+    assert generation.end_and_pad(decoder) == ((2, 5), 1)
+    assert config.to_hugging_face()["eos_token_id"] == [2, 5]
