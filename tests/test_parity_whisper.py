@@ -16,7 +16,7 @@ from speechlib import spec_augment
 from speechlib.torch_models import generation
 
 torch.set_num_threads(1)
-BACKENDS = ("eager", "sdpa")
+BACKENDS = ("eager", "sdpa", "flash")
 
 
 @pytest.fixture(scope="module", params=NAMES)

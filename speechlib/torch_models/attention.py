@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from speechlib.torch_models.flash_attention import flash
 from speechlib.torch_models.linear import Linear
 from speechlib.trace import is_traced, record
 
@@ -73,22 +74,23 @@ def eager(query, key, value, mask=None, bias=None, dropout=0.0, observe=None):
 
 def sdpa(query, key, value, mask=None, bias=None, dropout=0.0, observe=None):
     """The same through PyTorch's fused kernel, which never holds all weights at once (so there
-    is nothing to observe). The mask becomes a finite number to add: a boolean one gives NaN or 0,
-    as the version of PyTorch has it, in a row that may look nowhere. A single query has few
-    weights: there the kernel gains nothing, and in bfloat16 it takes three times as long."""
+    is nothing to observe). A row that may look nowhere looks everywhere, with a query of 0: the
+    kernel itself gives NaN or 0 there, or a wrong gradient. A single query has few weights: the
+    kernel gains nothing, and in bfloat16 takes three times as long."""
     if query.shape[2] == 1:
         return eager(query, key, value, mask, bias, dropout)
     added = bias
     if mask is not None:
-        hidden = torch.finfo(query.dtype).min
+        blind = ~mask.any(dim=-1, keepdim=True)
+        query = query.masked_fill(blind, 0.0)
         added = torch.zeros_like(mask, dtype=query.dtype) if bias is None else bias
-        added = added.masked_fill(~mask, hidden)
+        added = added.masked_fill(~mask, torch.finfo(query.dtype).min).masked_fill(blind, 0.0)
     return F.scaled_dot_product_attention(
         query, key, value, attn_mask=added, dropout_p=dropout, scale=1.0
     )
 
 
-BACKENDS = {"eager": eager, "sdpa": sdpa}
+BACKENDS = {"eager": eager, "sdpa": sdpa, "flash": flash}
 
 
 class MultiHeadAttention(nn.Module):
