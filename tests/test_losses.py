@@ -52,7 +52,7 @@ def assert_as_pytorch(case, reduction, zero_infinity, weights=None):
         torch.testing.assert_close(mine, other, rtol=close, atol=close, equal_nan=True)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.integers(0, 10**6),
     st.integers(1, 12),
@@ -159,7 +159,7 @@ def test_ctc_in_half_precision_and_long():
         (dict(input_lengths=[5]), "2 whole numbers"),
         (dict(input_lengths=[5.0, 4.0]), "whole numbers"),
         (dict(target_lengths=[2, -1]), "target_lengths"),
-        (dict(target_lengths=[3, 1]), "3 or more"),
+        (dict(target_lengths=[3, 1]), "0 to 2, got"),
         (dict(blank=4), "0 to 3, got 4"),
         (dict(reduction="average"), "reduction"),
     ],

@@ -60,6 +60,8 @@ class Head(nn.Module):
         """Only the head learns from now on."""
         self.encoder.requires_grad_(False)
 
+    freeze_base = freeze_encoder  # what it is called where the listener is called the base model
+
     def freeze_feature_encoder(self):
         """The convolutions that make frames of samples learn no more."""
         if not hasattr(self.encoder, "freeze_feature_encoder"):

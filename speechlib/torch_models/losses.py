@@ -52,8 +52,9 @@ def ctc_loss(
     if not 0 <= blank < classes:
         raise ValueError(f"the blank must be one of the classes 0 to {classes - 1}, got {blank}")
     heard = _lengths(input_lengths, batch, frames, "input_lengths", log_probs.device)
-    said = _lengths(target_lengths, batch, None, "target_lengths", log_probs.device)
-    targets = _rows_of_labels(targets, said, classes)
+    targets = torch.atleast_1d(inputs.as_tensor(targets, "targets (batch, labels)"))
+    said = _lengths(target_lengths, batch, targets.shape[-1], "target_lengths", log_probs.device)
+    targets = _rows_of_labels(targets.to(said.device), said, classes)
     losses = _CTC.apply(log_probs, targets, heard, said, blank, zero_infinity)
     if reduction == "mean":
         return (losses / said.clamp(min=1)).mean()
@@ -63,18 +64,15 @@ def ctc_loss(
 def _lengths(values, batch, most, name, device):
     values = inputs.as_tensor(values, f"{name} (batch,)").reshape(-1)
     whole = not (values.is_floating_point() or values.dtype == torch.bool)
-    top = values.max().item() if most is None and len(values) else most
-    if len(values) != batch or not whole or not ((0 <= values) & (values <= top)).all():
-        upto = "" if most is None else f" to {most}"
+    if len(values) != batch or not whole or (values < 0).any() or (values > most).any():
         raise ValueError(
-            f"expected {name}: {batch} whole numbers from 0{upto}, got {values.tolist()}"
+            f"expected {name}: {batch} whole numbers from 0 to {most}, got {values.tolist()}"
         )
     return values.to(device, torch.long)
 
 
 def _rows_of_labels(targets, lengths, classes):
     """(batch, labels) with 0 past each row's length, from rows or from one long row."""
-    targets = inputs.as_tensor(targets, "targets (batch, labels)").to(lengths.device)
     longest = int(lengths.max()) if len(lengths) else 0
     real = attention_masks.padding_mask(lengths, longest)
     if targets.dim() == 2 and len(targets) == len(lengths) and targets.shape[1] >= longest:
