@@ -17,7 +17,8 @@ from torch import nn
 from speechlib import attention_masks, position_embeddings
 from speechlib.torch_models import inputs
 from speechlib.torch_models.kv_cache import DecoderCache, KVCache
-from speechlib.torch_models.transformer import Block, is_dropped
+from speechlib.torch_models.linear import linear
+from speechlib.torch_models.transformer import Block, is_dropped, run_block
 
 
 class TokenPositions(nn.Module):
@@ -86,6 +87,7 @@ class Speech2Text2(nn.Module):
         self.positions = TokenPositions(config)
         self.dropout = nn.Dropout(config.decoder.dropout)
         self.blocks = nn.ModuleList(Block(config.decoder) for _ in range(config.decoder_layers))
+        self.checkpointing = False
         initialise(self)
 
     def forward(self, tokens, memory=None, memory_mask=None, token_mask=None, cache=None):
@@ -100,7 +102,8 @@ class Speech2Text2(nn.Module):
         batch, new = tokens.shape
         past = 0 if cache is None else cache.length
         everything = torch.arange(past + new, device=tokens.device)
-        mask = attention_masks.causal_mask(everything[past:], everything)
+        # one token, the newest, may look at all
+        mask = attention_masks.causal_mask(everything[past:], everything) if new > 1 else None
         if token_mask is not None:
             real = inputs.token_mask(token_mask, batch, past + new, tokens.device)
             mask = attention_masks.combine(mask, real)
@@ -114,27 +117,33 @@ class Speech2Text2(nn.Module):
             if cache is None and is_dropped(self, c.decoder_layer_drop):
                 continue  # with a cache never: a dropped block would miss the past later on
             own = None if cache is None else cache.layers[layer]
-            x = block(x, mask, memory=memories[layer], memory_mask=memory_mask, cache=own)
+            x = run_block(self, block, x, mask, None, memories[layer], memory_mask, own)
         if cache is not None:
             cache.real[:, past : past + new] = tokens != c.pad
-        return x @ table.T
+        return linear(x, table)
 
     def memories(self, memory, memory_mask, batch):
         """memory (batch, frames, width) and its mask (batch, frames), or Nones -> the keys and
         values that each block looks at, and the mask for them (batch, 1, 1, frames)."""
+        if memory is None and memory_mask is not None:
+            raise ValueError("expected a memory for this memory_mask, got None")
         if memory is None:
             return [None] * len(self.blocks), None
         memory = inputs.memory(memory, batch, self.config.width, self.token_embedding.weight)
         if memory_mask is not None:
             memory_mask = inputs.memory_mask(memory_mask, *memory.shape[:2], memory.device)
             memory_mask = attention_masks.for_keys(memory_mask)
-        return [block.cross_attention.keys_values(memory) for block in self.blocks], memory_mask
+        pairs = [block.cross_attention.keys_values(memory) for block in self.blocks]
+        # read at every step: in one piece for each head it is quicker
+        return [(keys.contiguous(), values.contiguous()) for keys, values in pairs], memory_mask
 
     def init_cache(self, batch, slots, memory=None, memory_mask=None):
         """Reserves room for `slots` tokens in each of `batch` rows, and makes the keys and values
         of the memory once. With beams a memory has fewer rows: row i of it serves rows
         i * beams to (i + 1) * beams - 1."""
         c, like = self.config, self.token_embedding.weight
+        if memory is not None:
+            memory = inputs.numbers(memory, "memory (batch, frames, width)", like)
         rows = inputs.memory_rows(memory, batch)
         memories, memory_mask = self.memories(memory, memory_mask, rows)
         size = (batch, c.decoder.heads, slots, c.width // c.decoder.heads)
