@@ -316,7 +316,7 @@ def test_torch_errors_are_said_plainly():
         lambda: x @ x: "last axis of a",
         lambda: x[None] @ x[None]: "last axis of a",
         lambda: bool(x > 0): "whether there is a mask at all",
-        lambda: torch.zeros(6 / 2, 2): "`//`",
+        lambda: torch.zeros(6 / 2): "`//`",
         lambda: x.reshape(4, 2): "keeps all numbers",
     }.items():
         with pytest.raises((RuntimeError, TypeError)) as caught:

@@ -49,22 +49,22 @@ def peak_ten_ms(row):
 
 @peak.mistake("frame_number")
 def peak_frame_number(row):
-    return np.argmax(row)
+    return float(np.argmax(row))
 
 
 @peak.mistake("milliseconds")
 def peak_milliseconds(row):
-    return np.argmax(row) * 20
+    return np.argmax(row) * 20.0
 
 
 @peak.mistake("samples")
 def peak_samples(row):
-    return np.argmax(row) * 320
+    return np.argmax(row) * 320.0
 
 
 @peak.mistake("per_second")
 def peak_per_second(row):
-    return np.argmax(row) * 50
+    return np.argmax(row) / 0.02
 
 
 @peak.mistake("from_one")
@@ -158,7 +158,7 @@ def span_ten_ms(row):
 @span.mistake("frame_numbers")
 def span_frame_numbers(row):
     strong = np.flatnonzero(row >= row.max() / 2)
-    return strong[0], strong[-1]
+    return float(strong[0]), float(strong[-1])
 
 
 @span.mistake("every_weight")

@@ -123,6 +123,7 @@ def causal_cases():
     yield case(np.array([3]), np.arange(4), note="the fourth word alone, three kept from before")
     yield case(np.array([2, 3]), np.arange(4), note="two new words after two old ones")
     yield case(np.array([1, 2]), np.arange(6), note="a buffer with three empty places at its end")
+    yield case(np.array([2]), np.arange(5), note="one new word; a buffer with two empty places")
     yield case(np.array([5, 3]), np.array([4, 0, 9]), note="positions in no order")
 
 
@@ -181,6 +182,23 @@ def causal_one_ahead(query_positions, key_positions):
 @causal.mistake("only_itself")
 def causal_only_itself(query_positions, key_positions):
     return key_positions[None, :] == query_positions[:, None]
+
+
+@causal.mistake("everything")
+def causal_everything(query_positions, key_positions):
+    return np.ones((len(query_positions), len(key_positions)), dtype=bool)
+
+
+@causal.mistake("one_sees_all")
+def causal_one_sees_all(query_positions, key_positions):
+    if len(query_positions) == 1:
+        return np.ones((1, len(key_positions)), dtype=bool)
+    return causal_mask(query_positions, key_positions)
+
+
+@causal.mistake("upper")
+def causal_upper(query_positions, key_positions):
+    return ~np.tri(len(query_positions), len(key_positions), -1, dtype=bool)
 
 
 @causal.variant("two loops")
@@ -307,8 +325,8 @@ def nothing_cases():
     empty = np.array([[True, False], [False, False]])
     yield case(np.array([[1.0, 4.0], [3.0, 1.0]], dtype="float32"), empty,
                note="the second query may look at nothing")  # fmt: skip
-    yield case(np.array([[-300.0, -299.0, 0.0]]), np.array([[True, True, False]]),
-               note="scores far below zero")  # fmt: skip
+    yield case(np.array([[-30000.0, -29999.0, 0.0], [1.0, 2.0, 0.0]]),
+               np.array([[True, True, False]] * 2), note="scores far below zero")  # fmt: skip
     yield case(np.array([[0.0, 1.0, 1000.0]]), np.array([[True, True, False]]),
                note="a hidden key with a huge score")  # fmt: skip
     yield case(np.array([[900.0, 900.0, 3.0]], dtype="float32"), np.array([[True, True, False]]),
@@ -364,6 +382,22 @@ def nothing_zero_scores(scores, mask):
 @nothing.mistake("not_low_enough")
 def nothing_not_low_enough(scores, mask):
     return _softmax(_fill(scores, mask, -100))
+
+
+@nothing.mistake("one_for_all")
+def nothing_one_for_all(scores, mask):
+    with np.errstate(all="ignore"):
+        filled = _fill(scores, mask, np.finfo(scores.dtype).min)
+        powers = np.exp(filled - filled.max())
+        return powers / powers.sum()
+
+
+@nothing.mistake("largest_of_all")
+def nothing_largest_of_all(scores, mask):
+    with np.errstate(all="ignore"):
+        filled = _fill(scores, mask, np.finfo(scores.dtype).min)
+        powers = np.exp(filled - filled.max())
+        return powers / powers.sum(axis=-1, keepdims=True)
 
 
 @nothing.mistake("minus_a_billion")
@@ -426,6 +460,7 @@ def nothing_as_library(fn):
 spans = bank.exercise("05.5")
 
 DRAWS = 400
+ROW = "one row: its shape and type"
 IN_RANGE = "nothing behind the real places is hidden"
 WHOLE = "every span is whole, none is cut off at the end"
 EVERYWHERE = "every real place is hidden now and then"
@@ -454,14 +489,15 @@ def spans_run(fn, size, real, probability, length, min_spans):
     """Many draws -> what must be true of all of them."""
     rng = np.random.default_rng(550)
     drawn = [np.asarray(fn(size, real, probability, length, min_spans, rng)) for _ in range(DRAWS)]
-    for mask in drawn:
-        if mask.shape != (size,) or mask.dtype != bool:
-            return mask  # shows its own shape or type beside the expected kind of answer
+    shape, kind = drawn[0].shape, str(drawn[0].dtype)
+    if shape != (size,) or kind != "bool":
+        return {ROW: f"{shape} {kind}"}
     drawn = np.stack(drawn)
     hidden = drawn.sum(axis=1)
     runs = [len(run) for mask in drawn for run in "".join("#" if x else " " for x in mask).split()]
     low, high = int(hidden.min()), int(hidden.max())
     return {
+        ROW: f"{shape} {kind}",
         IN_RANGE: not drawn[:, real:].any(),
         WHOLE: all(run >= length for run in runs),
         EVERYWHERE: bool(drawn[:, :real].any(axis=0).all()),
@@ -671,6 +707,16 @@ def frames_last_only(lengths, frames, kernels, strides):
     return _first((lengths - kernels[-1]) // strides[-1] + 1, frames)
 
 
+@frames_of.mistake("first_only")
+def frames_first_only(lengths, frames, kernels, strides):
+    return _first((lengths - kernels[0]) // strides[0] + 1, frames)
+
+
+@frames_of.mistake("exchanged")
+def frames_exchanged(lengths, frames, kernels, strides):
+    return frame_mask(lengths, frames, strides, kernels)
+
+
 @frames_of.mistake("one_too_many")
 def frames_one_too_many(lengths, frames, kernels, strides):
     for kernel, stride in zip(kernels, strides, strict=True):
@@ -799,6 +845,59 @@ def shift_last_token_first(labels, pad, start):
 def shift_left(labels, pad, start):
     clean = np.where(labels == -100, pad, labels)
     return np.concatenate([clean[:, 1:], np.full((len(labels), 1), start)], axis=1)
+
+
+@shift.mistake("left_padded")
+def shift_left_padded(labels, pad, start):
+    clean = np.where(labels == -100, pad, labels)
+    return np.concatenate([clean[:, 1:], np.full((len(labels), 1), pad)], axis=1)
+
+
+@shift.mistake("flat")
+def shift_flat(labels, pad, start):
+    return np.roll(np.where(labels == -100, pad, labels), 1)
+
+
+@shift.mistake("next_text")
+def shift_next_text(labels, pad, start):
+    clean = np.where(labels == -100, pad, labels)
+    return np.concatenate([np.full((1, labels.shape[1]), start), clean[:-1]], axis=0)
+
+
+@shift.mistake("pad_first")
+def shift_pad_first(labels, pad, start):
+    return _shifted(np.where(labels == -100, pad, labels), pad)
+
+
+@shift.mistake("pad_is_0")
+def shift_pad_is_0(labels, pad, start):
+    return _shifted(np.where(labels == -100, 0, labels), start)
+
+
+@shift.mistake("start_is_1")
+def shift_start_is_1(labels, pad, start):
+    return _shifted(np.where(labels == -100, pad, labels), 1)
+
+
+@shift.mistake("smeared")
+def shift_smeared(labels, pad, start):
+    first = np.where(labels == -100, pad, labels)[:, :1].repeat(labels.shape[1], axis=1)
+    first[:, 0] = start
+    return first
+
+
+@shift.mistake("smeared_start")
+def shift_smeared_start(labels, pad, start):
+    return np.full_like(labels, start)
+
+
+@shift.mistake("closes_gaps")
+def shift_closes_gaps(labels, pad, start):
+    shifted = np.full_like(labels, pad)
+    for row, text in enumerate(labels):
+        kept = [start, *text[text != -100]][: labels.shape[1]]
+        shifted[row, : len(kept)] = kept
+    return shifted
 
 
 @shift.mistake("longer")

@@ -28,6 +28,7 @@ def shares_cases():
     yield case(torch.tensor([5.0]), note="one key alone")
     yield case(torch.tensor([1000.0, 1001.0]), note="large scores")
     yield case(torch.tensor([0.0, 1000.0]), note="far apart")
+    yield case(torch.tensor([0.0, 100.0]), note="100 apart")
     yield case(torch.tensor([1.0, torch.finfo(torch.float32).min]), note="a hidden key")
     yield case(3 * _random(61, 12), note="random")
 
@@ -67,6 +68,41 @@ def shares_by_count(scores):
 def shares_minus_mean(scores):
     raised = torch.exp(scores - scores.mean())
     return raised / raised.sum()
+
+
+@shares.mistake("minus_smallest")
+def shares_minus_smallest(scores):
+    raised = torch.exp(scores - scores.min())
+    return raised / raised.sum()
+
+
+@shares.mistake("minus_a_thousand")
+def shares_minus_a_thousand(scores):
+    raised = torch.exp(scores - 1000)
+    return raised / raised.sum()
+
+
+@shares.mistake("divided_first")
+def shares_divided_first(scores):
+    raised = torch.exp(scores / scores.max())
+    return raised / raised.sum()
+
+
+@shares.mistake("a_thousandth")
+def shares_a_thousandth(scores):
+    raised = torch.exp(scores / 1000)
+    return raised / raised.sum()
+
+
+@shares.mistake("clipped")
+def shares_clipped(scores):
+    raised = torch.exp(scores.clamp(max=80))
+    return raised / raised.sum()
+
+
+@shares.mistake("logarithm")
+def shares_logarithm(scores):
+    return torch.log_softmax(scores, dim=0)
 
 
 @shares.mistake("base_two")
@@ -142,6 +178,31 @@ def one_multiplied(query, keys, values):
 @one.mistake("root_of_keys")
 def one_root_of_keys(query, keys, values):
     return _one(keys @ query / math.sqrt(len(keys)), values)
+
+
+@one.mistake("root_of_value_width")
+def one_root_of_value_width(query, keys, values):
+    return _one(keys @ query / math.sqrt(values.shape[1]), values)
+
+
+@one.mistake("by_two")
+def one_by_two(query, keys, values):
+    return _one(keys @ query / 2, values)
+
+
+@one.mistake("shares_alone")
+def one_shares_alone(query, keys, values):
+    return softmax(keys @ query / math.sqrt(len(query)))
+
+
+@one.mistake("not_added")
+def one_not_added(query, keys, values):
+    return softmax(keys @ query / math.sqrt(len(query)))[:, None] * values
+
+
+@one.mistake("added_across")
+def one_added_across(query, keys, values):
+    return one_not_added(query, keys, values).sum(dim=1)
 
 
 @one.mistake("scaled_late")
@@ -262,6 +323,19 @@ def at_once_root_of_keys(query, key, mask=None):
     return _hidden(query @ key.mT / math.sqrt(key.shape[-2]), mask).softmax(dim=-1)
 
 
+@at_once.mistake("root_of_whole_width")
+def at_once_root_of_whole_width(query, key, mask=None):
+    width = query.shape[1] * query.shape[-1]
+    return _hidden(query @ key.mT / math.sqrt(width), mask).softmax(dim=-1)
+
+
+@at_once.mistake("over_everything")
+def at_once_over_everything(query, key, mask=None):
+    raised = _hidden(_scores(query, key), mask)
+    raised = (raised - raised.max()).exp()
+    return raised / raised.sum()
+
+
 @at_once.mistake("mask_ignored")
 def at_once_mask_ignored(query, key, mask=None):
     return _scores(query, key).softmax(dim=-1)
@@ -350,9 +424,8 @@ def hides_after_softmax(query, key, value, mask):
     return at_once_mask_after(query, key, mask) @ value
 
 
-def hides_after_and_shares_again(query, key, value, mask):
-    weights = at_once_mask_after(query, key, mask)
-    return weights / weights.sum(dim=-1, keepdim=True) @ value
+def hides_well_but_does_not_scale(query, key, value, mask):
+    return at_once_no_scale(query, key, mask) @ value
 
 
 def sets_the_score_to_zero(query, key, value, mask):
@@ -374,7 +447,7 @@ def sealed_cases():
     for attend in (
         hides_before_softmax,
         hides_after_softmax,
-        hides_after_and_shares_again,
+        hides_well_but_does_not_scale,
         sets_the_score_to_zero,
         ignores_the_mask,
         turns_the_mask_round,
@@ -426,6 +499,12 @@ def sealed_turned_round(attend, query, key, value, mask):
 @sealed.mistake("first_key")
 def sealed_first_key(attend, query, key, value, mask):
     return _same(attend, query, key, value, mask, _with_last(key, 0), _with_last(value, 0))
+
+
+@sealed.mistake("right_numbers")
+def sealed_right_numbers(attend, query, key, value, mask):
+    expected = attention_weights(query[None, None], key[None, None], mask)[0, 0] @ value
+    return torch.allclose(attend(query, key, value, mask), expected, atol=1e-5)
 
 
 @sealed.mistake("changes_input")
@@ -636,6 +715,11 @@ def whole_no_query(layer, x, keys_values, mask=None):
     return layer.output(_merged(attention_weights(split_heads(x, layer.heads), key, mask) @ value))
 
 
+@whole.mistake("shortcut")
+def whole_shortcut(layer, x, keys_values, mask=None):
+    return x + _whole(layer, x, keys_values, mask)
+
+
 @whole.mistake("mixes_keys")
 def whole_mixes_keys(layer, x, keys_values, mask=None):
     return _whole(layer, x, (keys_values[0], keys_values[0]), mask)
@@ -741,6 +825,11 @@ def width_natural_log(weights):
 @width_of.mistake("sign")
 def width_sign(weights):
     return 2 ** -_bits(weights)
+
+
+@width_of.mistake("wrong_base")
+def width_wrong_base(weights):
+    return torch.exp(_bits(weights))
 
 
 @width_of.mistake("over_queries")

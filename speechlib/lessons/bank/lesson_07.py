@@ -625,6 +625,9 @@ def tiled_cases():
     keys = torch.tensor([[-300.0], [-200], [-250], [-201]])
     yield case(query, _cut(keys, values[:4], (2, 2)), note="only very low scores")
     yield case(query, _cut(-keys, values[:4], (2, 2)), note="only very high scores")
+    keys = torch.tensor([[200.0], [199], [-200], [-201]])
+    yield case(torch.tensor([[1.0], [0]]), _cut(keys, values[:4], (2, 2)),
+               note="high scores first, then low ones; the second query has no preference")  # fmt: skip
 
 
 def _cut(keys, values, sizes):
@@ -633,8 +636,18 @@ def _cut(keys, values, sizes):
 
 @tiled.run
 def tiled_run(fn, query, tiles):
-    """The tiles come one at a time and can be walked through once."""
-    return fn(query, iter(tiles))
+    """The tiles come one at a time, each in the place of the one before, and only once."""
+    return fn(query, _in_one_place(tiles))
+
+
+def _in_one_place(tiles):
+    size = max(len(key) for key, _ in tiles)
+    room = [part.new_zeros(size, part.shape[1]) for part in tiles[0]]
+    for tile in tiles:
+        views = [place[: len(part)] for place, part in zip(room, tile, strict=True)]
+        for view, part in zip(views, tile, strict=True):
+            view.copy_(part)
+        yield tuple(views)
 
 
 @tiled.reference
@@ -726,6 +739,44 @@ def tiled_mean_of_tiles(query, tiles):
     for key, value in tiles:
         parts.append((query @ key.T / math.sqrt(query.shape[1])).softmax(dim=1) @ value)
     return torch.stack(parts).mean(dim=0)
+
+
+@tiled.mistake("sum_of_tiles")
+def tiled_sum_of_tiles(query, tiles):
+    mixed = 0.0
+    for key, value in tiles:
+        mixed = mixed + (query @ key.T / math.sqrt(query.shape[1])).softmax(dim=1) @ value
+    return mixed
+
+
+@tiled.mistake("keeps_all_tiles")
+def tiled_keeps_all_tiles(query, tiles):
+    keys, values = map(torch.cat, zip(*list(tiles), strict=True))
+    return (query @ keys.T / math.sqrt(query.shape[1])).softmax(dim=1) @ values
+
+
+@tiled.mistake("highest_of_tile")
+def tiled_highest_of_tile(query, tiles):
+    highest, total, mixed = torch.full((len(query), 1), -math.inf), 0.0, 0.0
+    for key, value in tiles:
+        scores = query @ key.T / math.sqrt(query.shape[1])
+        new = scores.amax(dim=1, keepdim=True)
+        raised, shrink = torch.exp(scores - new), torch.exp(highest - new)
+        total = total * shrink + raised.sum(dim=1, keepdim=True)
+        mixed, highest = mixed * shrink + raised @ value, new
+    return mixed / total
+
+
+@tiled.mistake("highest_of_all_queries")
+def tiled_highest_of_all_queries(query, tiles):
+    highest, total, mixed = torch.tensor(-math.inf), 0.0, 0.0
+    for key, value in tiles:
+        scores = query @ key.T / math.sqrt(query.shape[1])
+        new = torch.maximum(highest, scores.max())
+        raised, shrink = torch.exp(scores - new), torch.exp(highest - new)
+        total = total * shrink + raised.sum(dim=1, keepdim=True)
+        mixed, highest = mixed * shrink + raised @ value, new
+    return mixed / total
 
 
 @tiled.mistake("last_tile")
