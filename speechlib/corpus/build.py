@@ -84,11 +84,12 @@ def build_voice(job: tuple[str, Voice, Path]) -> list[dict]:
         room = (LONGEST_S - 0.6 - len(speech.wave) / SAMPLE_RATE) / len(line.words)
         speech = widen_gaps(speech, draw, longest_s=max(0.0, min(0.6, room)))
         text = " ".join(line.words) if kind == "digits" else ""
-        rows.append(_store(out, f"{name}_{n:04d}", text, name, voice.split, kind, speech))
+        rows.append(store(out, f"{name}_{n:04d}", text, name, voice.split, kind, speech))
     return rows
 
 
-def _store(out, stem, text, voice, split, kind, speech: Speech) -> dict:
+def store(out, stem, text, voice, split, kind, speech: Speech) -> dict:
+    """Write one sound; returns its line of the manifest."""
     path = out / split / f"{stem}.ogg"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(ogg_bytes(speech.wave))
@@ -126,8 +127,14 @@ def build(out: Path, names: list[str] | None = None, workers: int = 2) -> list[d
     jobs = [(name, voice, out) for name, voice in people.items()]
     rows = [row for rows in each_in_its_own_process(build_voice, jobs, workers) for row in rows]
     if names is None:
-        rows += [_store(out, f"{kind}_{sound}", "", "", "test", kind, Speech(noise(sound), [], []))
+        rows += [store(out, f"{kind}_{sound}", "", "", "test", kind, Speech(noise(sound), [], []))
                  for kind, sound in NOISES]
+    write_index(out, rows, people)
+    return rows
+
+
+def write_index(out: Path, rows: list[dict], people: dict[str, Voice]) -> None:
+    """The manifest, the voices and the checksums of a folder whose sounds are written."""
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (out / "manifest.jsonl").write_text(text, "utf-8")
     entries = {name: {**asdict(voice), "name": voice.name} for name, voice in people.items()}
@@ -135,25 +142,46 @@ def build(out: Path, names: list[str] | None = None, workers: int = 2) -> list[d
     sums = [f"{hashlib.sha256((out / row['file']).read_bytes()).hexdigest()}  {row['file']}\n"
             for row in rows]
     (out / "SHA256SUMS").write_text("".join(sums), "utf-8")
-    return rows
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("action", choices=["build"], help="build: speak the toy corpus again")
-    parser.add_argument("--out", type=Path, help="folder to write to (default: data/digits)")
+    parser.add_argument("action", choices=["build"], help="build: speak a bundled set again")
+    parser.add_argument("--set", default="digits", dest="name",
+                        choices=["digits", "commands", "numbers", "conversations"],
+                        help="what to speak (default: digits)")
+    parser.add_argument("--out", type=Path, help="folder to write to (default: data/<set>)")
+    parser.add_argument("--takes", type=int, default=1,
+                        help="times as much of each voice (default: 1; not for digits)")
+    parser.add_argument("--everyone", action="store_true",
+                        help="all English voices, not only the bundled ones (not for digits)")
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
 
 
 def run(arguments) -> int:
-    out = arguments.out or paths.data_folder() / "digits"
+    from speechlib.corpus.cast import everyone
+    from speechlib.corpus.sets import build_set
+
+    more = arguments.everyone or arguments.takes != 1
+    if more and (arguments.name == "digits" or arguments.out is None):
+        raise ValueError("expected --takes and --everyone with --out and a --set other than digits "
+                         "(more digits: python -m speechlib.corpus.synthesise)")
+    if arguments.takes < 1:
+        raise ValueError(f"expected --takes of 1 or more, got {arguments.takes}")
+    out = arguments.out or paths.data_folder() / arguments.name
     try:
-        rows = build(out, workers=arguments.workers)
+        if arguments.name == "digits":
+            rows = build(out, workers=arguments.workers)
+        else:
+            voices = everyone() if arguments.everyone else None
+            rows = build_set(arguments.name, out, voices, arguments.takes, arguments.workers)
     except RuntimeError as error:  # a synthesiser that is not as it should be: one line is enough
         raise ValueError(str(error)) from error
     size = sum((out / row["file"]).stat().st_size for row in rows)
     for split in ("train", "valid", "test"):
         part = [row for row in rows if row["split"] == split]
-        people = len({row["voice"] for row in part} - {""})
+        heard = {row["voice"] for row in part}
+        heard |= {voice for row in part for voice, _, _ in row.get("turns", [])}
+        people = len(heard - {""})
         seconds = sum(row["duration_s"] for row in part)
         print(f"{split}: {len(part)} utterances, {people} voices, {seconds:.0f} s")
     print(f"{out}: {size / 1e6:.2f} MB of sound")

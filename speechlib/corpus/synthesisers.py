@@ -5,11 +5,13 @@ The times are the synthesiser's own, not an aligner's: espeak-ng reports them th
 A person's recordings are joined (recordings.py).
 """
 
+import functools
 import shutil
 import tempfile
 from pathlib import Path
 
 from speechlib.corpus import espeak, festival, recordings
+from speechlib.corpus.grammar import all_words
 from speechlib.corpus.processes import read, run, spans
 from speechlib.corpus.speech import Line, Span, Speech, resample
 from speechlib.corpus.voices import Voice
@@ -61,6 +63,20 @@ _PHONES_OF = {
     **{"zero": 4, "one": 3, "two": 2, "three": 3, "four": 3},
     **{"five": 3, "six": 4, "seven": 5, "eight": 2, "nine": 3},
 }
+_TIMED = all_words()
+
+
+@functools.cache
+def _phones_of(word: str) -> int:
+    """The same for any word, which flite is asked to say alone."""
+    if word in _PHONES_OF:
+        return _PHONES_OF[word]
+    return len(_flite_phones(run(["flite", "-psdur", "-t", word, "-o", "none"])))
+
+
+def _flite_phones(report: str) -> list[Span]:
+    marks = [mark.rsplit(":", 1) for mark in report.split()]
+    return spans([(label, float(end)) for label, end in marks])
 
 
 def _flite(voice: Voice, lines: list[Line]) -> list[Speech]:
@@ -77,18 +93,17 @@ def _flite_line(voice: Voice, line: Line) -> Speech:
         command = ["flite", "-voice", voice.timbre, "-psdur", "-t", line.text, "-o", str(path)]
         for name, value in settings.items():
             command += ["--setf", f"{name}={value:.3f}"]
-        marks = [mark.rsplit(":", 1) for mark in run(command).split()]
+        phones = _flite_phones(run(command))
         wave, rate = read(path)
-    phones = spans([(label, float(end)) for label, end in marks])
-    if not set(line.words) <= set(_PHONES_OF):  # not digits: no word times
+    if not set(line.words) <= _TIMED:  # nobody writes these down
         return Speech(wave, [], phones, rate)
-    return Speech(wave, _digit_spans(line, phones), phones, rate)
+    return Speech(wave, _word_spans(line, phones), phones, rate)
 
 
-def _digit_spans(line: Line, phones: list[Span]) -> list[Span]:
+def _word_spans(line: Line, phones: list[Span]) -> list[Span]:
     found, first = [], 0
     for word in line.words:
-        last = first + _PHONES_OF[word] - 1
+        last = first + _phones_of(word) - 1
         found.append((word, phones[first][1], phones[last][2]))
         first = last + 1
     if first != len(phones):
