@@ -32,7 +32,7 @@ def golden(name):
     return outputs(name)
 
 
-@pytest.fixture(scope="module", params=["eager", "sdpa"])
+@pytest.fixture(scope="module", params=["eager", "sdpa", "flash"])
 def model(request, name):
     return sl.load(GOLDEN / "heads" / name, attention=request.param)
 
