@@ -49,7 +49,7 @@ def given(seed=0):
     waveform = rng.normal(0, 1, (3, 200)).astype(np.float32)
     tokens = rng.integers(3, DECODER["vocab_size"], (3, 7))
     labels = tokens.copy()
-    labels[1, 4:] = -100
+    labels[1, 4:] = labels[0, 2] = -100
     return waveform, np.array([200, 140, 171]), tokens, labels
 
 

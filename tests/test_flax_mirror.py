@@ -12,9 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "speechlib"
 FILES = sorted(f.name for f in (PACKAGE / "flax_models").glob("*.py") if f.name != "__init__.py")
 # what only one side has, and why
 ONLY_TORCH = {
-    "attention.py": {
-        **dict.fromkeys(["fold_beams", "unfold_beams"], "beams share a memory"),
-    },
+    "attention.py": dict.fromkeys(["fold_beams", "unfold_beams"], "beams share a memory"),
     "transformer.py": {"run_block": "checkpointing"},
     "inputs.py": {"memory_rows": "beams", "classes": "heads"},
     "loading.py": {"write_folder": "float16 for bundled checkpoints"},

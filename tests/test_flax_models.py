@@ -20,6 +20,7 @@ from speechlib.flax_models import generation, loading  # noqa: E402
 from speechlib.flax_models.kv_cache import KVCache  # noqa: E402
 from speechlib.flax_models.speech_encoder_decoder import SpeechEncoderDecoder  # noqa: E402
 from speechlib.flax_models.speech_to_text_2 import Speech2Text2  # noqa: E402
+from speechlib.flax_models.transformer import Block  # noqa: E402
 from speechlib.flax_models.wavlm import WavLM  # noqa: E402
 
 
@@ -158,6 +159,35 @@ def test_a_static_cache_moves_and_forgets():
         cache.write(np.zeros((3, 1, 1, 3)), np.zeros((3, 1, 1, 3)))
 
 
+# -- seeing and editing
+
+
+def test_trace_reads_and_edits():
+    config = configs.BlockConfig(width=8, heads=2, feed_forward=8)
+    block = Block(config, rngs=nnx.Rngs(0), dtype=None, param_dtype=np.float32)
+    block.eval()
+    x = np.random.default_rng(0).normal(0, 1, (1, 3, 8)).astype(np.float32)
+    with sl.trace(block, "*") as seen:
+        output = block(x)
+    assert list(seen) == ["self_attention.weights", "hidden"]
+    assert_close(seen["self_attention.weights"].sum(axis=-1), np.ones((1, 2, 3)))
+    with sl.trace(block, edit={"*.weights": lambda w: w * 0}) as seen:
+        assert not np.allclose(block(x), output)
+    assert not seen["self_attention.weights"].any()
+    assert np.array_equal(block(x), output)
+
+
+def test_who_traces_sees_every_step_of_a_search():
+    """A compiled program shows nothing of what is inside, so then the search runs step by step."""
+    model = sl.load(GOLDEN / "speech-to-text-2-a", framework="flax")
+    compiled = sl.generate(model, max_tokens=2, prompt=[[4, 7]])
+    with sl.trace(model, "blocks.0.*.weights") as seen:
+        found = sl.generate(model, max_tokens=2, prompt=[[4, 7]])
+    assert found.tokens.tolist() == compiled.tokens.tolist()
+    shapes = [weights.shape[2:] for weights in seen["blocks.0.self_attention.weights"]]
+    assert shapes == [(2, 2), (1, 3), (1, 4)]  # queries and keys: no empty slots
+
+
 # -- random keys, training
 
 
@@ -277,6 +307,7 @@ def test_computing_in_bfloat16_keeps_parameters_in_float32():
         ({"framework": "tensorflow"}, '"torch" or "flax", got'),
         ({"framework": "flax", "attention": "flash"}, "attention must be one of eager, sdpa"),
         ({"framework": "flax", "dtype": "int8"}, "dtype must be one of"),
+        ({"framework": "flax", "dtype": "float64"}, "jax_enable_x64"),
         ({"framework": "flax", "device": "abacus"}, "one that JAX has here"),
     ],
 )

@@ -62,11 +62,9 @@ def sdpa(query, key, value, mask=None, bias=None, dropout=None, observe=None):
     knows no dropout: a layer that drops weights takes the path above."""
     if dropout is not None:
         return eager(query, key, value, mask, bias, dropout)
-    hidden = jnp.finfo(query.dtype).min
-    if mask is not None:  # as a finite number to add, so that a hidden row stays finite
-        bias = jnp.where(mask, 0.0 if bias is None else bias, hidden).astype(query.dtype)
     query, key, value = (x.swapaxes(1, 2) for x in (query, key, value))  # heads go third there
-    return jax.nn.dot_product_attention(query, key, value, bias, scale=1.0).swapaxes(1, 2)
+    mixed = jax.nn.dot_product_attention(query, key, value, bias, mask, scale=1.0)
+    return mixed.swapaxes(1, 2)
 
 
 BACKENDS = {"eager": eager, "sdpa": sdpa}
@@ -102,9 +100,12 @@ class MultiHeadAttention(nnx.Module):
         query = split_heads(self.query(x) * key.shape[-1] ** -0.5, self.heads)
         # Only the step-by-step path holds the weights, so a watched layer takes it.
         traced = is_traced(self, "weights")
-        attend = BACKENDS["eager" if traced else self.backend]
+        return self.output(merge_heads(self.attend(query, key, value, mask, bias, traced)))
+
+    def attend(self, query, key, value, mask, bias, traced):
+        """What the queries find, (batch, head, query, head width), by the backend."""
         idle = self.dropout.deterministic or self.dropout.rate == 0
-        mixed = attend(
+        return BACKENDS["eager" if traced else self.backend](
             query,
             key,
             value,
@@ -113,7 +114,6 @@ class MultiHeadAttention(nnx.Module):
             None if idle else self.dropout,
             observe=self._observe if traced else None,
         )
-        return self.output(merge_heads(mixed))
 
     def _observe(self, weights):
         return record(self, "weights", weights)

@@ -175,6 +175,11 @@ def _class_of(kind):
 def _number_type(dtype):
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    if dtype == "float64" and not jax.config.jax_enable_x64:
+        raise ValueError(
+            'dtype="float64" is switched off in JAX; jax.config.update("jax_enable_x64", True) '
+            "before anything else switches it on"
+        )
     return jnp.dtype(dtype)
 
 

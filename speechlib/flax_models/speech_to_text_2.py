@@ -103,7 +103,7 @@ class Speech2Text2(nnx.Module):
             memories, memory_mask = cache.memory, cache.memory_mask
         seen, longest = (0, new) if cache is None else (cache.past(), cache.slots)
         positions = self.positions(tokens, seen, longest)
-        x = self.token_embedding(tokens) * self.scale + positions.astype(self.dtype)
+        x = self._embedded(tokens) * self.scale + positions.astype(self.dtype)
         x = self.dropout(x)
         for layer, block in enumerate(self.blocks):
             # with a cache never: a dropped block would miss the past later on
@@ -115,6 +115,11 @@ class Speech2Text2(nnx.Module):
             real = (cache.real.get_value(), tokens != c.pad, past)
             cache.real.set_value(jax.lax.dynamic_update_slice_in_dim(*real, axis=1))
         return self.token_embedding.attend(x)
+
+    def _embedded(self, tokens):
+        """The rows of the table; that of the pad token learns nothing here, as in PyTorch."""
+        x = self.token_embedding(tokens)
+        return jnp.where((tokens == self.config.pad)[:, :, None], jax.lax.stop_gradient(x), x)
 
     def memories(self, memory, memory_mask, batch):
         """memory (batch, frames, width) and its mask (batch, frames), or Nones -> the keys and
