@@ -111,6 +111,20 @@ def allowed_tokens(rules, logits, tokens, prompt_length: int):
     return allowed
 
 
+def named_first(rules, first: bool, vocabulary: int):
+    """Rules that only name tokens and stand before all others -> (their token ids, the others).
+
+    first: is this the first new token? What they forbid can be taken away without asking them.
+    """
+    named: list[int] = []
+    for place, rule in enumerate(rules):
+        if type(rule) not in (Suppress, SuppressAtBegin):
+            return named, rules[place:]
+        if first or type(rule) is Suppress:
+            named += [token for token in rule.tokens if 0 <= token < vocabulary]
+    return named, []
+
+
 def settings_of(config: dict, generation_config: dict | None) -> dict:
     """The generation settings of a checkpoint: generation_config.json, else config.json.
 
@@ -245,5 +259,6 @@ def _wants_times(settings, timestamps: bool | None) -> bool:
 def _all_but(tokens, shape):
     """(batch, vocabulary) bool, False at these tokens."""
     # ids beyond the vocabulary name nothing: published lists are used with smaller vocabularies
-    named = np.isin(np.arange(shape[-1]), np.asarray(tokens, dtype=np.int64))
-    return np.tile(~named, (shape[0], 1))
+    allowed = np.ones(shape, dtype=bool)
+    allowed[:, [token for token in tokens if 0 <= token < shape[-1]]] = False
+    return allowed

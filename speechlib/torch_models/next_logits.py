@@ -68,17 +68,22 @@ def ruled(rules, scores, tokens, begin, open_rows=None):
     tokens (rows, tokens so far), the first `begin` of them the prompt. open_rows: (rows,) True =
     still being written; the others are left as they are.
     """
-    if not rules:
+    if not rules or (open_rows is not None and not open_rows.any()):
         return scores
-    if open_rows is None or open_rows.all():
-        open_rows = slice(None)
-    elif not open_rows.any():
-        return scores
-    seen, said = scores[open_rows].cpu().numpy(), tokens[open_rows].cpu().numpy()
-    allowed = torch.from_numpy(generation_rules.allowed_tokens(rules, seen, said, begin))
-    hidden = torch.zeros_like(scores, dtype=torch.bool)
-    hidden[open_rows] = ~allowed.to(scores.device)
-    return scores.masked_fill(hidden, -torch.inf)
+    every = slice(None) if open_rows is None or open_rows.all() else open_rows
+    # most rules only name tokens: those need neither NumPy nor the scores
+    named, others = generation_rules.named_first(rules, tokens.shape[1] == begin, scores.shape[1])
+    left = scores.index_fill(1, torch.tensor(named, device=scores.device).long(), -torch.inf)
+    if others:
+        seen, said = left[every].cpu().numpy(), tokens[every].cpu().numpy()
+        allowed = torch.from_numpy(generation_rules.allowed_tokens(others, seen, said, begin))
+        hidden = torch.zeros_like(scores, dtype=torch.bool)
+        hidden[every] = ~allowed.to(scores.device)
+        left = left.masked_fill(hidden, -torch.inf)
+    if torch.isneginf(left[every].amax(dim=-1)).any():  # nothing is left: this says so
+        seen, said = scores[every].cpu().numpy(), tokens[every].cpu().numpy()
+        generation_rules.allowed_tokens(rules, seen, said, begin)
+    return left
 
 
 def settings_of(model) -> dict:

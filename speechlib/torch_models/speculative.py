@@ -52,8 +52,9 @@ def speculative_search(
             steps.append(torch.where(finished, 0.0, sure))
             tokens = torch.cat([tokens, chosen[:, None]], dim=1)
             finished = finished | torch.isin(chosen, end)
-            wrong = chosen != guessed[:, tokens.shape[1] - 1 : tokens.shape[1]].flatten()
-            if place == logits.shape[1] - 1 or finished.all() or wrong[~finished].any():
+            if finished.all() or tokens.shape[1] > guessed.shape[1]:
+                break  # all are at their end, or all guesses were right
+            if (chosen != guessed[:, tokens.shape[1] - 1])[~finished].any():
                 break
         # the last token has been chosen, not read; what was read after it was guessed wrongly
         judge.forget(tokens.shape[1] - 1)

@@ -101,6 +101,21 @@ def sampling(models, mels):
 
 
 @torch.no_grad()
+def padded(models, mels):
+    """Prompts of unequal length, padded on the left (pad 48 is not the end token here)."""
+    prompt = torch.tensor([[48, 48, 47, 50, 49], [48, 47, 3, 9, 20], [47, 3, 9, 9, 20]])
+    model, out = models["whisper-b"], []
+    for number in (1, 3):
+        found = GenerationMixin.generate(
+            model, mels["whisper-b"], decoder_input_ids=prompt, num_beams=number,
+            decoder_attention_mask=(prompt != 48).long(), max_new_tokens=12,
+            generation_config=settings(model, {"ruled": True, "end": [46, 5]}),
+        )  # fmt: skip
+        out.append(found.numpy())
+    return {"padded.prompt": prompt.numpy(), "padded.tokens": stacked(out)}
+
+
+@torch.no_grad()
 def whisper_s_own(models, mels):
     """Whisper's own `generate`: forced prompts, language, times; beams 1 and 3."""
     ways = [
@@ -124,7 +139,8 @@ def main():
         raise SystemExit(f"expected transformers {VERSION}, got {transformers.__version__}")
     models = {n: WhisperForConditionalGeneration.from_pretrained(HERE / n).eval() for n in ENDS}
     mels = {n: torch.tensor(np.load(HERE / n / "outputs.npz")["mel"]) for n in ENDS}
-    arrays = beams(models, mels) | sampling(models, mels) | whisper_s_own(models, mels)
+    arrays = beams(models, mels) | sampling(models, mels)
+    arrays |= padded(models, mels) | whisper_s_own(models, mels)
     np.savez_compressed(HERE / "generation.npz", **arrays)
     ends = {len(set(row.tolist())) for one in arrays["beams.tokens"] for row in one}
     print({name: array.shape for name, array in arrays.items()}, "different tokens a row:", ends)
