@@ -82,8 +82,9 @@ def forward(model, given):
 
         hooks.append(layer.register_forward_hook(keep))
     full = model(
-        t["tokens"], attention_mask=t["token_mask"], output_attentions=True, use_cache=False, **heard
-    )
+        t["tokens"], attention_mask=t["token_mask"], output_attentions=True, use_cache=False,
+        **heard,
+    )  # fmt: skip
     for hook in hooks:
         hook.remove()
     for i, (own, cross) in enumerate(zip(full.attentions, full.cross_attentions, strict=True)):
