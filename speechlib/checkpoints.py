@@ -154,15 +154,24 @@ def _resolve(source) -> Path:
 
 def _from_hub(name) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     wanted = ["*.json", "*.txt", "*.safetensors", "*.bin"]
     try:
         return Path(snapshot_download(name, allow_patterns=wanted))
+    except RepositoryNotFoundError as error:
+        raise ValueError(
+            f"huggingface.co has no model {name}, or none without a login: check the name"
+        ) from error
     except (OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
         raise ValueError(
-            f"{name} is not in the local cache and could not be downloaded "
-            f"({type(error).__name__}); check the name and the network, or give a folder"
+            f"{name} is not in the local cache and could not be downloaded, because "
+            f"huggingface.co cannot be reached ({type(error).__name__}): connect to the network "
+            "once, or give the folder of a model"
         ) from error
 
 

@@ -4,6 +4,7 @@ input -> output: sound files -> their text on stdout, a line each; notes and err
 Special: a file that cannot be read costs one line and exit code 2; the other files are still done.
 """
 
+import argparse
 import json
 import sys
 import warnings
@@ -16,12 +17,29 @@ def add_arguments(parser):
     """The files, and how to show what was said."""
     parser.add_argument("files", nargs="+", metavar="FILE", help="wav, flac, ogg or mp3")
     parser.add_argument("--words", action="store_true", help="start, end and probability of words")
+    parser.add_argument(
+        "--timestamps",
+        action="store_true",
+        help="start and end of segments, as the model marks them (Whisper models with time tokens)",
+    )
+    parser.add_argument("--language", help='"en", for example (default: what the model hears)')
+    parser.add_argument("--task", default="transcribe", choices=("transcribe", "translate"))
+    parser.add_argument(
+        "--beams", type=_beams, default=1, help="texts kept while searching (default: 1, greedy)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a file")
     parser.add_argument(
         "--model",
         default=DEFAULT_MODEL,
-        help=f"a bundled name, a hub name or a folder (default: {DEFAULT_MODEL})",
+        help="a bundled name, a folder, or a hub name such as openai/whisper-tiny, which is "
+        f"downloaded once (default: {DEFAULT_MODEL})",
     )
+
+
+def _beams(text):
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
 
 
 def run(arguments):
@@ -67,7 +85,10 @@ def _heard(file):
 def _transcribed(samples, model, arguments):
     import speechlib as sl
 
-    return _with_notes(lambda: sl.transcribe(samples, model, words=arguments.words))
+    plain = {"words": False, "timestamps": False, "language": None, "beams": 1}
+    asked = {name: getattr(arguments, name) for name in (*plain, "task")}
+    options = {n: value for n, value in asked.items() if value != plain.get(n, "transcribe")}
+    return _with_notes(lambda: sl.transcribe(samples, model, **options))
 
 
 def _doubts(transcript):
@@ -76,7 +97,7 @@ def _doubts(transcript):
         f"the model is only {segment['probability']:.0%} sure of {segment['text']!r}: noise, "
         "perhaps, or words that it does not know"
         for segment in transcript.segments
-        if segment["text"] and segment["probability"] < UNSURE
+        if segment["text"] and segment.get("probability", 1.0) < UNSURE
     ]
 
 
@@ -100,6 +121,8 @@ def _show(file, transcript, arguments):
     else:
         name = f"{file}: " if len(arguments.files) > 1 else ""
         print(f"{name}{transcript.text}")
+        for one in transcript.segments if arguments.timestamps else ():
+            print(f"  {one['start_s']:7.2f} s to {one['end_s']:6.2f} s  {one['text']}")
         for word, start_s, end_s, probability in transcript.words if arguments.words else ():
             print(f"  {start_s:7.2f} s to {end_s:6.2f} s  {probability:4.0%}  {word}")
     sys.stdout.flush()

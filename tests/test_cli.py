@@ -156,12 +156,15 @@ def ears(monkeypatch):
     heard without conviction."""
     import speechlib as sl
 
+    asked = {}
+
     def load(file):
         if "bad" in file:
             raise ValueError(f"{file} is not audio")
         return file
 
-    def transcribe(samples, model, words=False):
+    def transcribe(samples, model, words=False, **more):
+        asked.update(more)
         if "long" in samples:
             warnings.warn("longer than the 6 s window: cut in 2", stacklevel=2)
         heard = Path(samples).stem
@@ -173,6 +176,7 @@ def ears(monkeypatch):
     monkeypatch.setitem(vars(sl), "audio", types.SimpleNamespace(load=load))
     monkeypatch.setitem(vars(sl), "load", lambda name: name)
     monkeypatch.setitem(vars(sl), "transcribe", transcribe)
+    return asked
 
 
 def test_one_file_is_its_text(ears, capsys):
@@ -190,6 +194,37 @@ def test_a_bad_file_costs_one_line_and_the_others_are_done(ears, capsys):
 def test_words_are_shown_with_their_times(ears, capsys):
     assert cli.main(["transcribe", "--words", "six.wav"]) == 0
     assert capsys.readouterr().out == "six\n     0.50 s to   0.75 s   90%  six\n"
+
+
+def test_options_reach_the_library_and_segments_are_shown(ears, capsys):
+    line = ["transcribe", "--timestamps", "--beams", "4", "--language", "de", "six.wav"]
+    assert cli.main([*line, "--task", "translate"]) == 0
+    assert ears == {"timestamps": True, "beams": 4, "language": "de", "task": "translate"}
+    assert capsys.readouterr().out == "six\n     0.00 s to   1.00 s  six\n"
+
+
+@pytest.mark.parametrize("wrong", [["--beams", "0"], ["--beams", "x"], ["--task", "sing"]])
+def test_a_wrong_option_is_one_line(wrong, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["transcribe", *wrong, "one.wav"])
+    assert ended.value.code == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_a_hub_name_without_a_network_is_one_line(monkeypatch, capsys):
+    """The published model is fetched where there is a network; here nothing can be reached."""
+    from huggingface_hub import errors
+
+    def offline(*given, **named):
+        raise errors.LocalEntryNotFoundError("no network")
+
+    import speechlib as sl
+
+    monkeypatch.setitem(vars(sl), "audio", types.SimpleNamespace(load=lambda file: file))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    assert cli.main(["transcribe", "--model", "openai/whisper-tiny", "one.wav"]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "huggingface.co cannot be reached" in said and len(said.splitlines()) == 1
 
 
 def test_json_is_one_object_a_line(ears, capsys):
