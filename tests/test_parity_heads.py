@@ -308,6 +308,18 @@ def test_fresh_weights_as_published():
 
 
 @torch.no_grad()
+def test_dropout_before_the_classifier():
+    """In train() a share of what is heard is left out, the rest made larger: the mean stays."""
+    torch.manual_seed(0)
+    head = sl.CTCModel(Listener(), CTCConfig(classes=5, dropout=0.4))
+    wave = torch.randn(1, 60)
+    expected = head.eval()(wave)
+    draws = torch.stack([head.train()(wave) for _ in range(4000)])
+    assert draws.std(0).min() > 1e-3
+    assert (draws.mean(0) - expected).abs().max() < 5 * (draws.std(0).max() / 4000**0.5)
+
+
+@torch.no_grad()
 def test_recognise():
     model = sl.load(GOLDEN / "heads" / "wav2vec2-ctc")
     wave, lengths = inputs_of(outputs("wav2vec2-ctc"), "padded")

@@ -94,6 +94,18 @@ def test_training_draws_by_torch_s_seed_and_learns(model, golden):
     assert min(history[-5:]) < 0.8 * history[0]
 
 
+def test_wavlm_can_learn_so_too(tmp_path):
+    """A combination of ours: Hugging Face pre-trains wav2vec 2.0 alone, and `save` says so."""
+    encoder = sl.load(GOLDEN / "heads" / "wavlm-xvector").encoder
+    sizes = dict(groups=2, codes=4, codevector_dim=6, width=5, negatives=3)
+    model = sl.PretrainingModel(encoder, PretrainingConfig(**sizes)).train()
+    loss = model.loss(torch.randn(2, 600), torch.tensor([600, 480]))
+    loss.backward()
+    assert torch.isfinite(loss) and model.quantizer.scores.weight.grad.abs().max() > 0
+    with pytest.raises(ValueError, match="PretrainingModel"):
+        sl.save(model, tmp_path)
+
+
 def test_hidden_frames_do_not_reach_the_guess(model, golden):
     """What is hidden is replaced before the blocks look at it: without positions and neighbours
     the sound of a hidden frame changes nothing but its target."""
