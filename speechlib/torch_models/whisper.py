@@ -44,6 +44,7 @@ class AudioEncoder(nn.Module):
         self.blocks = nn.ModuleList(Block(config.encoder) for _ in range(config.encoder_layers))
         self.norm = nn.LayerNorm(width)
         self.checkpointing = False
+        initialise(self)
 
     def forward(self, mel, lengths=None):
         """(batch, mel bins, mel frames) -> (batch, frames, width); frames = mel frames / 2.
@@ -112,6 +113,7 @@ class TextDecoder(nn.Module):
         self.blocks = nn.ModuleList(Block(config.decoder) for _ in range(config.decoder_layers))
         self.norm = nn.LayerNorm(config.width)
         self.checkpointing = False
+        initialise(self)
 
     def forward(self, tokens, memory=None, token_mask=None, cache=None, memory_mask=None):
         """tokens (batch, tokens), memory (batch, frames, width) -> (batch, tokens, vocabulary).
@@ -182,10 +184,6 @@ class WhisperDecoder(TextDecoder):
     """The decoder as a model of its own: with a memory it writes what was heard, without one it is
     a language model (and the draft of speculative decoding)."""
 
-    def __init__(self, config):
-        super().__init__(config)
-        initialise(self)
-
 
 def _for_keys(memory, mask):
     """(batch, frames) True = real frame -> (batch, 1, 1, frames); None: all are."""
@@ -204,7 +202,6 @@ class Whisper(nn.Module):
         self.config = config
         self.encoder = AudioEncoder(config)
         self.decoder = TextDecoder(config)
-        initialise(self)
 
     def forward(self, mel, tokens, token_mask=None):
         """mel (batch, mel bins, mel frames), tokens (batch, tokens) -> (batch, tokens, vocabulary).
