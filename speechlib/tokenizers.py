@@ -25,13 +25,20 @@ _BROKEN = "\ufffd"  # what a decoder writes for bytes that are not (yet) a whole
 def load_tokenizer(folder) -> "Tokenizer":
     """The tokenizer of a checkpoint folder.
 
-    Reads tokenizer.json or, where there is none (older Whisper folders), vocab.json and merges.txt
-    with added_tokens.json and tokenizer_config.json when present.
+    Reads tokenizer.json or, where there is none, vocab.json and merges.txt with added_tokens.json
+    and tokenizer_config.json when present: byte pairs (older Whisper folders), or Speech2Text2's
+    word pieces or a CTC model's letters (`vocabularies.py`).
     Raises ValueError when the files are missing, half there or not what they should be.
     """
     folder = Path(folder)
     if (folder / "tokenizer.json").is_file():
         return Tokenizer(_backend_from_json(folder / "tokenizer.json"))
+    if (folder / "vocab.json").is_file():
+        from speechlib import vocabularies
+
+        other = vocabularies.tokenizer_in(folder)
+        if other is not None:
+            return other
     if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
         return Tokenizer(_backend_from_vocabulary(folder))
     found = sorted(path.name for path in folder.glob("*")) if folder.is_dir() else "no such folder"
@@ -190,7 +197,7 @@ def _backend_from_vocabulary(folder):
     from tokenizers import AddedToken, decoders, models, pre_tokenizers
     from tokenizers import Tokenizer as Backend
 
-    vocabulary = _read_json(folder / "vocab.json")
+    vocabulary = read_json(folder / "vocab.json")
     vocabulary.update(_added_tokens(folder))
     try:
         pairs = models.BPE.read_file(str(folder / "vocab.json"), str(folder / "merges.txt"))[1]
@@ -208,14 +215,15 @@ def _added_tokens(folder) -> dict[str, int]:
     # added_tokens.json: {token: id}; tokenizer_config.json: {"added_tokens_decoder": {id: {...}}}
     added = {}
     if (folder / "tokenizer_config.json").is_file():
-        listed = _read_json(folder / "tokenizer_config.json").get("added_tokens_decoder", {})
+        listed = read_json(folder / "tokenizer_config.json").get("added_tokens_decoder", {})
         added.update({entry["content"]: int(number) for number, entry in listed.items()})
     if (folder / "added_tokens.json").is_file():
-        added.update(_read_json(folder / "added_tokens.json"))
+        added.update(read_json(folder / "added_tokens.json"))
     return added
 
 
-def _read_json(path) -> dict:
+def read_json(path) -> dict:
+    """A JSON file; ValueError for another one."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
