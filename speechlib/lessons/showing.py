@@ -52,6 +52,8 @@ def text(value, limit=14):
         if all(np.ndim(to_numpy(item)) == 0 for item in value if is_array(item)):
             return _plain(type(value)(map(_bare, value)))[:400]
         return "\n".join(text(item) for item in value)
+    if isinstance(value, tuple | list) and any(map(_holds_arrays, value)):
+        return "\n".join(f"[{i}] {_in_short(item)}" for i, item in enumerate(value[:6]))
     if isinstance(value, dict):
         return "\n".join(f"{key}: {text(item)}" for key, item in value.items())
     if not is_array(value) or np.ndim(to_numpy(value)) == 0:
@@ -67,6 +69,19 @@ def text(value, limit=14):
         body = [*body[: limit - 1], " …"]
     kind = "tensor " if is_tensor(value) else ""
     return "\n".join([f"{kind}{shape_words(array.shape)} {array.dtype}", *body])
+
+
+def _holds_arrays(value):
+    return isinstance(value, tuple | list) and any(map(is_array, value))
+
+
+def _in_short(value):
+    """Arrays inside a list inside a list, by their shapes alone: pairs of keys and values."""
+    if is_array(value):
+        return ("tensor " if is_tensor(value) else "") + shape_words(to_numpy(value).shape)
+    if isinstance(value, tuple | list):
+        return f"({', '.join(map(_in_short, value))})"
+    return _plain(value)
 
 
 def _bare(value):

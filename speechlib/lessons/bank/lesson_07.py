@@ -187,6 +187,12 @@ def fused_no_mask(query, key, value, mask=None):
     return F.scaled_dot_product_attention(query, key, value)
 
 
+@fused_layer.mistake("minus_a_hundred")
+def fused_minus_a_hundred(query, key, value, mask=None):
+    added = None if mask is None else torch.zeros(mask.shape).masked_fill(~mask, -100.0)
+    return _sdpa(query, key, value, added)
+
+
 @fused_layer.mistake("scaled_twice")
 def fused_scaled_twice(query, key, value, mask=None):
     return _sdpa(query / math.sqrt(query.shape[-1]), key, value, _added(mask))
@@ -344,6 +350,14 @@ def writing_always_first(cache, key, value):
     return cache.keys[:, :, : cache.length], cache.values[:, :, : cache.length]
 
 
+@writing.mistake("at_the_end")
+def writing_at_the_end(cache, key, value):
+    new = key.shape[2]
+    cache.keys[:, :, -new:], cache.values[:, :, -new:] = key, value
+    cache.length += new
+    return cache.keys[:, :, : cache.length], cache.values[:, :, : cache.length]
+
+
 @writing.mistake("forgets_length")
 def writing_forgets_length(cache, key, value):
     end = cache.length + key.shape[2]
@@ -472,6 +486,11 @@ def stepwise_top_left(layer, x, cache):
     )
 
 
+@stepwise.mistake("one_sees_all")
+def stepwise_one_sees_all(layer, x, cache):
+    return (stepwise_no_mask if x.shape[1] == 1 else stepwise_top_left)(layer, x, cache)
+
+
 @stepwise.mistake("no_past")
 def stepwise_no_past(layer, x, cache):
     new = x.shape[1]
@@ -546,6 +565,11 @@ def unpad(x, lengths):
 @packing.mistake("no_zero")
 def packing_no_zero(x, lengths):
     return unpad(x, lengths)[0], lengths.cumsum(dim=0)
+
+
+@packing.mistake("padded_starts")
+def packing_padded_starts(x, lengths):
+    return unpad(x, lengths)[0], torch.arange(len(lengths) + 1) * x.shape[1]
 
 
 @packing.mistake("no_end")
@@ -627,7 +651,7 @@ def tiled_cases():
     yield case(query, _cut(-keys, values[:4], (2, 2)), note="only very high scores")
     keys = torch.tensor([[200.0], [199], [-200], [-201]])
     yield case(torch.tensor([[1.0], [0]]), _cut(keys, values[:4], (2, 2)),
-               note="high scores first, then low ones; the second query has no preference")  # fmt: skip
+               note="high scores first; the second query has no preference")  # fmt: skip
 
 
 def _cut(keys, values, sizes):

@@ -115,6 +115,38 @@ def clock_faster(mel_frames, kernel=3, padding=1, strides=(1, 2)):
     return frames, 0.01 / math.prod(strides)
 
 
+@clock.mistake("turned_round")
+def clock_turned_round(mel_frames, kernel=3, padding=1, strides=(1, 2)):
+    return after_convolutions(mel_frames, kernel, padding, strides)[::-1]
+
+
+@clock.mistake("always_20_ms")
+def clock_always_20_ms(mel_frames, kernel=3, padding=1, strides=(1, 2)):
+    return after_convolutions(mel_frames, kernel, padding, strides)[0], 0.02
+
+
+@clock.mistake("strides_added")
+def clock_strides_added(mel_frames, kernel=3, padding=1, strides=(1, 2)):
+    return after_convolutions(mel_frames, kernel, padding, strides)[0], 0.01 * sum(strides)
+
+
+@clock.mistake("milliseconds")
+def clock_milliseconds(mel_frames, kernel=3, padding=1, strides=(1, 2)):
+    frames, seconds = after_convolutions(mel_frames, kernel, padding, strides)
+    return frames, 1000 * seconds
+
+
+@clock.mistake("window_divided")
+def clock_window_divided(mel_frames, kernel=3, padding=1, strides=(1, 2)):
+    frames = after_convolutions(mel_frames, kernel, padding, strides)[0]
+    return frames, 0.01 * mel_frames / frames
+
+
+@clock.mistake("fractions")
+def clock_fractions(mel_frames, kernel=3, padding=1, strides=(1, 2)):
+    return _clock(mel_frames, strides, lambda n, stride: (n + 2 * padding - kernel) / stride + 1)
+
+
 @clock.mistake("whole_window")
 def clock_whole_window(mel_frames, kernel=3, padding=1, strides=(1, 2)):
     frames, seconds = after_convolutions(mel_frames, kernel, padding, strides)
@@ -201,6 +233,21 @@ def forward_no_dropout(part, x):
 @forward.mistake("dropout_last")
 def forward_dropout_last(part, x):
     return part.dropout(part.down(part.activation(part.up(x))))
+
+
+@forward.mistake("dropout_early")
+def forward_dropout_early(part, x):
+    return part.down(part.activation(part.dropout(part.up(x))))
+
+
+@forward.mistake("no_down")
+def forward_no_down(part, x):
+    return part.dropout(part.activation(part.up(x)))
+
+
+@forward.mistake("no_bias")
+def forward_no_bias(part, x):
+    return part.dropout(part.activation(x @ part.up.weight.T)) @ part.down.weight.T
 
 
 @forward.mistake("shortcut")
@@ -316,6 +363,27 @@ def shortcut_both_norms(block, x, part, norm):
     if block.norm_first:
         return x + block.dropout(part(norm(x)))
     return norm(x + block.dropout(part(norm(x))))
+
+
+@shortcut.mistake("norm_after_part")
+def shortcut_norm_after_part(block, x, part, norm):
+    if block.norm_first:
+        return x + block.dropout(norm(part(x)))
+    return norm(x + block.dropout(part(x)))
+
+
+@shortcut.mistake("two_norms")
+def shortcut_two_norms(block, x, part, norm):
+    if block.norm_first:
+        return norm(x + block.dropout(part(norm(x))))
+    return norm(x + block.dropout(part(x)))
+
+
+@shortcut.mistake("last_no_shortcut")
+def shortcut_last_no_shortcut(block, x, part, norm):
+    if block.norm_first:
+        return x + block.dropout(part(norm(x)))
+    return norm(block.dropout(part(x)))
 
 
 @shortcut.mistake("no_norm")
@@ -481,6 +549,30 @@ def ears_no_norm(encoder, mel):
     return _encode(encoder, mel, norm=_same)
 
 
+@ears.mistake("norm_each_time")
+def ears_norm_each_time(encoder, mel):
+    blocks = [lambda x, block=block: encoder.norm(block(x)) for block in encoder.blocks]
+    return _encode(encoder, mel, norm=_same if blocks else None, blocks=blocks)
+
+
+@ears.mistake("positions_each_time")
+def ears_positions_each_time(encoder, mel):
+    table = encoder.positions.weight
+    blocks = [lambda x, block=block: block(x + table) for block in encoder.blocks]
+    return _encode(encoder, mel, place=lambda x, table: x, blocks=blocks)
+
+
+@ears.mistake("shortcut_again")
+def ears_shortcut_again(encoder, mel):
+    blocks = [lambda x, block=block: x + block(x) for block in encoder.blocks]
+    return _encode(encoder, mel, blocks=blocks)
+
+
+@ears.mistake("positions_bent")
+def ears_positions_bent(encoder, mel):
+    return _encode(encoder, mel, two=_same, place=lambda x, table: F.gelu(x + table))
+
+
 @ears.mistake("norm_too_early")
 def ears_norm_too_early(encoder, mel):
     return _encode(encoder, mel, place=lambda x, t: encoder.norm(x + t), norm=_same)
@@ -559,6 +651,21 @@ def _decode(decoder, tokens, memories, mask=attention_masks.causal_mask, first=0
         x = block(x, mask, memory=memory)
     x = decoder.norm(x) if norm is None else norm(x)
     return x @ decoder.token_embedding.weight.T
+
+
+@writer.mistake("places_of_tokens")
+def writer_places_of_tokens(decoder, tokens, memories):
+    place = torch.arange(tokens.shape[1])
+    mask = attention_masks.causal_mask(place, place)
+    x = decoder.token_embedding(tokens) + decoder.positions(tokens)
+    for block, memory in zip(decoder.blocks, memories, strict=True):
+        x = block(x, mask, memory=memory)
+    return decoder.norm(x) @ decoder.token_embedding.weight.T
+
+
+@writer.mistake("memories_turned")
+def writer_memories_turned(decoder, tokens, memories):
+    return _decode(decoder, tokens, memories[::-1])
 
 
 @writer.mistake("no_mask")
@@ -778,6 +885,33 @@ def names_keeps(names, rows):
     return _renamed(names, rows, _right, without="keep")
 
 
+@names.mistake("key_error")
+def names_key_error(names, rows):
+    found = {}
+    for name in names:
+        *module, leaf = name.split(".")
+        row = rows[".".join("*" if word.isdigit() else word for word in module)]
+        number = next(filter(str.isdigit, module), "")
+        found[name] = f"{row.replace('*', number)}.{leaf}"
+    return found
+
+
+@names.mistake("ours_first")
+def names_ours_first(names, rows):
+    return {ours: theirs for theirs, ours in our_names(names, rows).items()}
+
+
+@names.mistake("lists_patterns")
+def names_lists_patterns(names, rows):
+    try:
+        return our_names(names, rows)
+    except ValueError:
+        without = [name for name in names if not _has_row(name, rows)]
+        stars = [".".join("*" if word.isdigit() else word for word in name.split("."))
+                 for name in without]  # fmt: skip
+        raise ValueError(", ".join(stars)) from None
+
+
 @names.mistake("first_only")
 def names_first_only(names, rows):
     for name in names:
@@ -948,6 +1082,29 @@ def _search(next_logits, tokens, end, max_tokens, stop=torch.all, fill=True, beg
         tokens = torch.cat([tokens, new[:, None]], dim=1)
         finished = finished | (new == end)
         if stop(finished):
+            break
+    return tokens
+
+
+@search.mistake("last_token_only")
+def search_last_token_only(next_logits, tokens, end, max_tokens):
+    ended, newest = torch.zeros(len(tokens), dtype=torch.bool), tokens
+    for _ in range(max_tokens):
+        best = torch.where(ended, end, next_logits(newest).argmax(dim=-1))
+        newest = best[:, None]
+        tokens, ended = torch.cat([tokens, newest], dim=1), ended | (best == end)
+        if ended.all():
+            break
+    return tokens
+
+
+@search.mistake("end_is_0")
+def search_end_is_0(next_logits, tokens, end, max_tokens):
+    ended = torch.zeros(len(tokens), dtype=torch.bool)
+    for _ in range(max_tokens):
+        best = torch.where(ended, 0, next_logits(tokens).argmax(dim=-1))
+        tokens, ended = torch.cat([tokens, best[:, None]], dim=1), ended | (best == end)
+        if ended.all():
             break
     return tokens
 
