@@ -175,7 +175,9 @@ def _choose(logits, temperature, generator):
     if temperature == 0 or len(logits) == 0:
         return logits.argmax(dim=-1)
     shares = (logits / temperature).softmax(dim=-1)
-    return torch.multinomial(shares, 1, generator=generator)[:, 0]
+    if generator is not None:
+        shares = shares.to(generator.device)  # a seed draws the same on every device
+    return torch.multinomial(shares, 1, generator=generator)[:, 0].to(logits.device)
 
 
 SEARCHES = {
