@@ -29,7 +29,8 @@ class Strategy:
     temperatures: tried in turn; the first is 0 (greedy or beams), the others draw.
     compression_ratio: above it a text repeats itself. log_prob: below it, the mean of its tokens,
     it is not believed. no_speech: above it, and not believed, a window is silence.
-    condition: the text so far goes into the prompt, unless it was drawn above 0.5.
+    condition: the text so far goes into the prompt, unless it was drawn above 0.5. This is
+    openai/whisper's default; transformers leaves it out unless asked.
     """
 
     temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)

@@ -34,6 +34,8 @@ def heard(model, inputs, lengths=None, memory_mask=None):
             raise ValueError("expected a memory for this memory_mask, got inputs=None")
         return None, None
     like = next(model.parameters())
+    if memory_mask is not None:
+        memory_mask = checked.as_tensor(memory_mask, "a memory mask (batch, frames)")
     return checked.numbers(inputs, "memory (batch, frames, width)", like), memory_mask
 
 
@@ -77,9 +79,13 @@ def rows_by_padding(model, memory, tokens, find, options, max_tokens, rules, cac
     Padding is no token: its rows give what they give alone, without it. A prompt of nothing but
     padding is taken as tokens, and so is a pad token in a model that starts with it.
     """
-    end, pad = end_and_pad(model, tokens.device)
+    settings, (_, filler) = settings_of(model), end_and_pad(model, tokens.device)
+    pad = settings.get("pad_token_id")
+    pad = model.config.pad if pad is None else pad
+    if pad is None or pad in (model.config.start, settings.get("decoder_start_token_id")):
+        return find(model, memory, tokens, max_tokens, rules, cache, **options)
     front = (tokens == pad).cumprod(dim=1).sum(dim=1)
-    if not front.any() or pad == model.config.start or (front == tokens.shape[1]).any():
+    if not front.any() or (front == tokens.shape[1]).any():
         return find(model, memory, tokens, max_tokens, rules, cache, **options)
     parts = []
     for count in front.unique().tolist():
@@ -92,7 +98,7 @@ def rows_by_padding(model, memory, tokens, find, options, max_tokens, rules, cac
         part = find(model, mine, tokens[rows, count:], max_tokens, rules, cache, **own)
         parts.append((rows, part))
     longest = max(part.steps.shape[1] for _, part in parts)
-    new = tokens.new_full((len(tokens), longest), pad)
+    new = tokens.new_full((len(tokens), longest), filler)
     steps = torch.zeros((len(tokens), longest), device=tokens.device)
     scores = torch.zeros(len(tokens), device=tokens.device)
     for rows, part in parts:
