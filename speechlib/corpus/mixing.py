@@ -110,7 +110,8 @@ class Mixer:
                 voice = voices[rng.integers(len(voices))]
             clips = self.groups[kind][voice]
             clip = clips[rng.integers(len(clips))]
-            warped, heard = _warped(clip.power, person, rng)
+            root = _cut_close(clip.power, rng) if len(clip.words) == 1 else clip.power
+            warped, heard = _warped(root, person, rng)
             sound = self.filters @ warped
             size = sound.shape[1]
             if place + size > power.shape[1]:
@@ -187,6 +188,12 @@ class Person:
         scale = rng.uniform(0.82, 1.22) * np.exp(_smooth(rng, FREQUENCIES, 7, 0.05))
         tract = np.maximum.accumulate(np.arange(FREQUENCIES) / scale)
         return cls(tract, rng.uniform(0.75, 1.35), rng.uniform(-8.0, 8.0))
+
+
+def _cut_close(root, rng):
+    """Recordings of single words are often cut where a soft sound, an s say, has hardly begun."""
+    first, last = rng.integers(0, 1 + root.shape[1] // 8, 2) if rng.random() < 0.5 else (0, 0)
+    return root[:, first : root.shape[1] - last]
 
 
 def _warped(root, person, rng):
