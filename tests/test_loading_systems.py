@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -57,6 +59,15 @@ def test_all_values_come_from_the_file(name):
     assert torch.equal(torch.get_rng_state(), before)
     stored = {t.data_ptr() for t in values}
     assert len(stored) == len(values)  # no two share memory
+
+
+def test_loading_does_not_import_the_compiler():
+    """That takes PyTorch seconds, and operations on models without memory do it at times."""
+    code = "import sys, speechlib as sl\nfor f in sys.argv[1:]:\n    sl.load(f)\n"
+    code += "print('torch._dynamo' in sys.modules)"
+    folders = [str(folder(name)) for name in FOLDERS]
+    ran = subprocess.run([sys.executable, "-c", code, *folders], capture_output=True, text=True)
+    assert ran.stdout.strip() == "False", ran.stderr
 
 
 @pytest.mark.parametrize("name", FOLDERS)

@@ -10,6 +10,7 @@ import importlib
 import pickle
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from speechlib import checkpoint_files, checkpoints, configs
 from speechlib.torch_models.attention import BACKENDS
@@ -23,7 +24,7 @@ def load(source, *, attention="sdpa", dtype="float32", device="cpu"):
         raise ValueError(f"attention must be one of {', '.join(BACKENDS)}, got {attention!r}")
     number_type, device = _number_type(dtype), _device(device)
     checkpoint = checkpoints.open_checkpoint(source)
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         model = build(checkpoint.kind, checkpoint.config, attention)
     parameters = dict(model.named_parameters())
     found = checkpoints.match(read_tensors(checkpoint.folder), parameters, checkpoint)
@@ -38,6 +39,18 @@ def load(source, *, attention="sdpa", dtype="float32", device="cpu"):
         _owner(model, name)[0].reset_parameters()
     model.checkpoint = checkpoint
     return model.to(device=device, dtype=number_type).eval()
+
+
+class _Unfilled(TorchFunctionMode):
+    """While it lasts, nothing is filled with random numbers. Without memory there is nothing to
+    fill, but PyTorch would import its compiler to find that out: seconds."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        random = function in (torch.Tensor.normal_, torch.Tensor.uniform_)
+        if random or getattr(function, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **kwargs)
 
 
 def build(kind, config, attention="sdpa"):

@@ -16,12 +16,11 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from speechlib import attention_masks, spec_augment
 from speechlib.torch_models import inputs
 from speechlib.torch_models.gated_attention import DistanceBias, GatedBlock
-from speechlib.torch_models.transformer import Block, activation_named, is_dropped
+from speechlib.torch_models.transformer import Block, activation_named, is_dropped, run_block
 
 
 class ConvLayer(nn.Module):
@@ -98,11 +97,14 @@ class ConvPositions(nn.Module):
     def forward(self, x):
         """(batch, frames, width) -> (batch, frames, width), to be added to x."""
         kernel = self.size.shape[-1]
-        norm = self.direction.norm(dim=(0, 1), keepdim=True)
-        weight = self.direction * (self.size / norm)
+        weight = self.direction * (self.size / self.measured())
         y = F.conv1d(x.transpose(1, 2), weight, self.bias, padding=kernel // 2, groups=self.groups)
         # an even kernel makes one frame too many
         return self.activation(y[:, :, : x.shape[1]].transpose(1, 2))
+
+    def measured(self):
+        """How long the direction is at each place of the kernel: (1, 1, kernel)."""
+        return self.direction.norm(dim=(0, 1), keepdim=True)
 
 
 class Adapter(nn.Module):
@@ -178,11 +180,8 @@ class WavLM(nn.Module):
         states = [x]
         for layer, block in enumerate(self.blocks):
             makes_bias = layer == 0 and bias is not None
-            if not (is_dropped(self, c.layer_drop) and not makes_bias):
-                if self.checkpointing and self.training:
-                    x = checkpoint(block, x, mask, bias, use_reentrant=False)
-                else:
-                    x = block(x, mask, bias)
+            if makes_bias or not is_dropped(self, c.layer_drop):
+                x = run_block(self, block, x, mask, bias)
             states.append(x)
         if c.block.norm_first:
             states[-1] = self.norm(x)
@@ -278,6 +277,8 @@ class WavLM(nn.Module):
 @torch.no_grad()
 def initialise(model):
     """Fresh weights as published, each kind of layer its own way."""
+    if model.norm.weight.is_meta:
+        return  # no memory: `load` fills it
     for module in model.modules():
         if isinstance(module, nn.Linear):
             module.weight.normal_(0.0, model.config.init_std)
@@ -291,5 +292,5 @@ def initialise(model):
         parameter.uniform_(-1, 1).mul_(linear.in_features**-0.5)
     positions = model.positions
     positions.direction.normal_(0.0, 2 / math.sqrt(positions.size.numel() * model.config.width))
-    positions.size.copy_(positions.direction.norm(dim=(0, 1), keepdim=True))
+    positions.size.copy_(positions.measured())
     model.reset_parameters()
