@@ -2,7 +2,8 @@
 
 input -> output: a wave (samples,) at 16 kHz -> (text, tokens).
 Special: the checkpoint says whether it was trained on waves of mean 0 and variance 1
-(`do_normalize` in preprocessor_config.json, true where it is not named), and how it spells (its tokenizer).
+(`do_normalize` in preprocessor_config.json, true where that does not name it), and how it spells
+(its tokenizer).
 
 Notebook: 11_heads, 17_speech_encoder_decoder
 """
@@ -28,6 +29,7 @@ def written_down(model, wave, beams=1):
         tokens = model.recognise(heard, beams=beams)[0]
     else:
         most = 10 + round(MOST_TOKENS_A_SECOND * len(wave) / 16_000)
+        most = min(most, model.config.slots or most)  # a Whisper decoder has a last position
         found = generation.generate(model, heard, max_tokens=most, beams=beams)
         tokens = found.tokens[0, 1:].tolist()
     return tokenizer.decode(tokens).strip(), tokens
