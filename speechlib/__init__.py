@@ -23,6 +23,11 @@ _PUBLIC = {
     "XVector": ("speechlib.torch_models.heads", "XVector"),
     "PretrainingModel": ("speechlib.torch_models.pretraining", "PretrainingModel"),
     "WavLM": ("speechlib.torch_models.wavlm", "WavLM"),
+    "Speech2Text2": ("speechlib.torch_models.speech_to_text_2", "Speech2Text2"),
+    "SpeechEncoderDecoder": (
+        "speechlib.torch_models.speech_encoder_decoder",
+        "SpeechEncoderDecoder",
+    ),
     "generate": ("speechlib.frameworks", "generate"),
     "transcribe": ("speechlib.torch_models.transcription", "transcribe"),
     "trace": ("speechlib.trace", "trace"),

@@ -7,6 +7,7 @@ disk leaves the old ones as they were.
 
 import json
 import shutil
+import warnings
 from pathlib import Path
 
 from speechlib import checkpoints, paths
@@ -64,6 +65,8 @@ def write(model, folder, tensors, save_file, number_type):
     """
     architecture, kind = kind_of(model)
     folder = _made(folder)
+    if note := checkpoints.ours_alone(kind):
+        warnings.warn(note, stacklevel=5)
     checkpoint = getattr(model, "checkpoint", None)
     carried = checkpoint.config if checkpoint else _first_token(model)
     config = checkpoints.settings_of(model, kind, carried)

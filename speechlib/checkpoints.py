@@ -129,6 +129,19 @@ def architecture_of_model(model):
     )
 
 
+def ours_alone(kind: Architecture) -> str | None:
+    """Why transformers cannot read a model of this kind, or None where it can."""
+    if kind.model_type != "speech-encoder-decoder":
+        return None
+    named = [part.architecture.model_type for part in kind.handed.values()]
+    if "whisper" not in named:
+        return None
+    return (
+        f"a SpeechEncoderDecoder of {' and '.join(named)} is speechlib's alone: sl.load reads the "
+        "folder back, transformers does not"
+    )
+
+
 def _resolve(source) -> Path:
     if not isinstance(source, str | os.PathLike):
         raise ValueError(

@@ -31,7 +31,8 @@ def load(source, *, framework="torch", attention="sdpa", dtype="float32", device
 
 
 def save(model, folder):
-    """Writes a folder that `load`, and transformers, read back to the same numbers.
+    """Writes a folder that `load`, and transformers, read back to the same numbers. One with a
+    SpeechEncoderDecoder that has a part of Whisper only `load` reads; a warning says so.
 
     Files are written beside their place and moved there whole, so a full disk leaves the old ones
     as they were. Raises ValueError for something else than a model of this package, and for a

@@ -125,12 +125,22 @@ def named_first(rules, first: bool, vocabulary: int):
     return named, []
 
 
+_OF_A_DECODER = (
+    *("decoder_start_token_id", "eos_token_id", "pad_token_id", "forced_decoder_ids"),
+    *("suppress_tokens", "begin_suppress_tokens"),
+)
+
+
 def settings_of(config: dict, generation_config: dict | None) -> dict:
     """The generation settings of a checkpoint: generation_config.json, else config.json.
 
     Older folders have no generation_config.json and keep everything in config.json; some have one
     but leave `forced_decoder_ids` in config.json.
     """
+    inner = config.get("decoder")
+    if isinstance(inner, dict):  # a SpeechEncoderDecoder: what it leaves open says its decoder
+        named = {name: value for name, value in config.items() if value is not None}
+        config = {name: inner[name] for name in _OF_A_DECODER if name in inner} | named
     if not generation_config:
         return dict(config)
     settings = dict(generation_config)

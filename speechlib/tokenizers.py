@@ -233,8 +233,8 @@ def read_json(path) -> dict:
 def shift_tokens_right(labels, pad, start):
     """What a decoder reads while it learns to say `labels`: the start token, then all but the last.
 
-    labels: (batch, tokens) whole numbers, NumPy, PyTorch or JAX. -100 marks a label that no loss looks
-    at; it is no token, so it becomes `pad`, wherever it stands. A pad token stays what it is.
+    labels: (batch, tokens) whole numbers, NumPy, PyTorch or JAX. -100 marks a label that no loss
+    looks at; it is no token, so it becomes `pad`, wherever it stands. A pad token stays what it is.
     Returns a new array of the same shape and kind.
     """
     labels = labels if hasattr(labels, "ndim") else np.asarray(labels)

@@ -95,7 +95,7 @@ class Speech2Text2(nn.Module):
 
         memory_mask: (batch, frames) True = real frame. token_mask: (batch, tokens so far) True =
         real token. Without a memory it is a causal language model. cache: from `init_cache`; then
-        `tokens` are only the new ones, and the memory and its mask are not needed again.
+        `tokens` are only the new ones, and the memory and its mask need not be given again.
         """
         c, table = self.config, self.token_embedding.weight
         tokens = inputs.tokens(tokens, c.vocabulary, table.device)
@@ -107,10 +107,7 @@ class Speech2Text2(nn.Module):
         if token_mask is not None:
             real = inputs.token_mask(token_mask, batch, past + new, tokens.device)
             mask = attention_masks.combine(mask, real)
-        if cache is None:
-            memories, memory_mask = self.memories(memory, memory_mask, batch)
-        else:
-            memories, memory_mask = cache.memory, cache.memory_mask
+        memories, memory_mask = self.heard(memory, memory_mask, batch, cache)
         positions = self.positions(tokens, 0 if cache is None else cache.past())
         x = self.dropout(self.token_embedding(tokens) * self.scale + positions)
         for layer, block in enumerate(self.blocks):
@@ -121,6 +118,19 @@ class Speech2Text2(nn.Module):
         if cache is not None:
             cache.real[:, past : past + new] = tokens != c.pad
         return linear(x, table)
+
+    def heard(self, memory, memory_mask, batch, cache):
+        """What `memories` gives, or the cache keeps. A cache made without a memory takes the one
+        that comes; a mask that comes goes before the cache's."""
+        if cache is None:
+            return self.memories(memory, memory_mask, batch)
+        if memory is not None and cache.memory[0] is None:
+            cache.memory, cache.memory_mask = self.memories(memory, memory_mask, batch)
+        elif memory_mask is not None and cache.memory[0] is not None:
+            rows, _, frames, _ = cache.memory[0][0].shape
+            mask = inputs.memory_mask(memory_mask, rows, frames, cache.real.device)
+            return cache.memory, attention_masks.for_keys(mask)
+        return cache.memory, cache.memory_mask
 
     def memories(self, memory, memory_mask, batch):
         """memory (batch, frames, width) and its mask (batch, frames), or Nones -> the keys and
