@@ -44,7 +44,7 @@ def screenshot(voice):
         nbformat.write(edition, pathlib.Path(folder) / LESSON.name)
         page = browser.new_page(viewport={"width": 1180, "height": 1400}, device_scale_factor=1.5)
         jupyter_lab.open_notebook(page, lab, LESSON.name)
-        page.get_by_label("or a recorded voice").select_option(voice)
+        page.get_by_label("or a computer voice").select_option(voice)
         page.get_by_role("button", name="Use this voice").click()
         output = page.locator(".jp-OutputArea", has=page.locator(".speechlib-recorder")).first
         output.locator(".speechlib-listen-map").wait_for(timeout=60000)

@@ -143,7 +143,7 @@ def test_too_short_is_said(open_notebook):
 
 def test_a_bundled_voice_and_a_file_do_without_a_microphone(open_notebook, lab, tmp_path):
     page = open_notebook(NOTEBOOK)
-    page.get_by_label("or a recorded voice").select_option("a quiet tone")
+    page.get_by_label("or a computer voice").select_option("a quiet tone")
     page.get_by_role("button", name="Use this voice").click()
     wait_state(page, "done")
     assert "a quiet tone" in status(page) and "very quiet" in status(page)

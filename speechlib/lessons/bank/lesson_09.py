@@ -1263,6 +1263,28 @@ def debug_nan(right, wrong, tolerance=1e-4):
     return _first(_gaps(right, wrong, _largest), lambda gap: gap > tolerance)
 
 
+@debug.mistake("every_one")
+def debug_every_one(right, wrong, tolerance=1e-4):
+    return [path for path, gap in _gaps(right, wrong, _largest).items() if not gap <= tolerance]
+
+
+@debug.mistake("its_number")
+def debug_its_number(right, wrong, tolerance=1e-4):
+    found = first_difference(right, wrong, tolerance)
+    return None if found is None else list(right).index(found)
+
+
+@debug.mistake("first_layer_only")
+def debug_first_layer_only(right, wrong, tolerance=1e-4):
+    path = next(iter(right))
+    return None if (right[path] - wrong[path]).abs().max() <= tolerance else path
+
+
+@debug.mistake("empty_text")
+def debug_empty_text(right, wrong, tolerance=1e-4):
+    return first_difference(right, wrong, tolerance) or ""
+
+
 @debug.mistake("signed")
 def debug_signed(right, wrong, tolerance=1e-4):
     return _first(_gaps(right, wrong, torch.max), lambda gap: not gap <= tolerance)

@@ -21,7 +21,7 @@ const TAP = `registerProcessor("speechlib-tap", class extends AudioWorkletProces
   }
 });`;
 
-const ELSE = "Or use a sound file or a recorded voice below.";
+const ELSE = "Or use a sound file or a computer voice below.";
 const TROUBLE = {
   NotAllowedError: "The browser was not allowed to use the microphone. Allow it (the icon beside "
     + "the address), then press Record again. " + ELSE,
@@ -115,7 +115,7 @@ function build(model) {
     status, audio);
   if (voice.options.length) {
     root.insertBefore(make("div", { className: "row" },
-      make("label", {}, "or a recorded voice: ", voice), useVoice), status);
+      make("label", {}, "or a computer voice: ", voice), useVoice), status);
   }
   root.setAttribute("role", "group");
   root.setAttribute("aria-label", "Voice recorder");

@@ -18,7 +18,7 @@ from speechlib.viz.widgets.fallback import with_fallback
 
 _HERE = pathlib.Path(__file__).parent
 _NOTHING_YET = ("nothing has been recorded yet: press Record above and speak, "
-                "or choose a recorded voice")
+                "or choose a computer voice")
 
 
 class Recorder(anywidget.AnyWidget):
@@ -40,6 +40,7 @@ class Recorder(anywidget.AnyWidget):
         self._voices = [(str(label), sound) for label, sound in voices]
         self._wave, self._source = None, None
         self._callbacks = [on_wave] if on_wave else []
+        self._first = False  # True while a function waits that has not run yet: models are loaded
         super().__init__(max_seconds=float(max_seconds),
                          voice_labels=[label for label, _ in self._voices])
         self.on_msg(self._receive)
@@ -93,7 +94,9 @@ class Recorder(anywidget.AnyWidget):
         seconds, peak = len(self._wave) / listening.RATE, float(np.abs(self._wave).max())
         if peak < 0.02:
             note += " It is very quiet: go nearer to the microphone if the result is poor."
-        text = f"{seconds:.1f} seconds from: {self._source}. Python has it.{note}"
+        wait = " What follows takes some seconds, this first time." if self._first else ""
+        self._first = False
+        text = f"{seconds:.1f} seconds from: {self._source}. Python has it.{note}{wait}"
         self.send({"type": "done", "kind": kind, "source": self._source, "text": text}, [data])
 
     def _repr_mimebundle_(self, **options):
@@ -116,6 +119,7 @@ class _RecorderWithOutput(ipywidgets.VBox):
         self._function = function
         super().__init__([recorder, self.output])
         recorder._callbacks.append(self._run)
+        recorder._first = True
 
     def _run(self, wave):
         from IPython.display import display
