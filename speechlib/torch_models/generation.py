@@ -200,7 +200,7 @@ def search_named(
             raise ValueError(f"{name} must be a number, got {number!r}")
     if temperature < 0:
         raise ValueError(f"temperature must be 0 (greedy) or more, got {temperature!r}")
-    if early_stopping not in (True, False, "never") or isinstance(early_stopping, float):
+    if not isinstance(early_stopping, bool) and early_stopping != "never":
         raise ValueError(f'early_stopping must be True, False or "never", got {early_stopping!r}')
     if seed is not None and not isinstance(seed, numbers.Integral):
         raise ValueError(f"seed must be a whole number or None, got {seed!r}")
