@@ -143,6 +143,32 @@ def test_public_generate_takes_what_pytorch_takes():
     assert inspect.signature(sl.generate) == inspect.signature(theirs.generate)
 
 
+def test_cached_equals_uncached(model):
+    """Also where the cache was made without the memory's mask, or without the memory."""
+    rng = np.random.default_rng(1)
+    memory = rng.normal(0, 1, (3, 5, 12)).astype(np.float32)
+    heard = np.arange(5) < np.array([[5], [3], [1]])
+    tokens, real = rng.integers(3, 30, (3, 6)), np.ones((3, 6), dtype=bool)
+    tokens[1, :2], real[1, :2] = 1, False  # padding in front
+
+    @nnx.jit
+    def both(decoder):
+        given = {"memory": memory, "memory_mask": heard}
+        logits = [decoder(tokens, token_mask=real, **given)]
+        for known, later in ((given, {}), ({"memory": memory}, given), ({}, given)):
+            cache = decoder.init_cache(3, 8, **known)
+            steps = [
+                decoder(tokens[:, a:b], token_mask=real[:, :b], cache=cache, **later)
+                for a, b in ((0, 3), (3, 4), (4, 6))
+            ]
+            logits.append(jax.numpy.concatenate(steps, axis=1))
+        return logits
+
+    full, *cached = both(model.decoder)
+    for logits in cached:
+        assert_close(np.asarray(logits)[real], np.asarray(full)[real])
+
+
 def test_a_static_cache_moves_and_forgets():
     cache = KVCache(2, 1, 4, 3)
     rows = np.arange(12, dtype=np.float32).reshape(2, 1, 2, 3)

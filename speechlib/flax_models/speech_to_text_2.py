@@ -97,10 +97,13 @@ class Speech2Text2(nnx.Module):
         if token_mask is not None:
             real = inputs.token_mask(token_mask, batch, past + new, len(everything))
             mask = attention_masks.combine(mask, real)
-        if cache is None:
-            memories, memory_mask = self.memories(memory, memory_mask, batch)
+        if cache is None or cache.memory[0] is None:
+            memories, heard = self.memories(memory, memory_mask, batch)
         else:
-            memories, memory_mask = cache.memory, cache.memory_mask
+            memories, heard = cache.memory, cache.memory_mask
+            if memory_mask is not None:  # for a cache that was made without
+                frames = memories[0][0].shape[2]
+                heard = attention_masks.for_keys(inputs.memory_mask(memory_mask, batch, frames))
         seen, longest = (0, new) if cache is None else (cache.past(), cache.slots)
         positions = self.positions(tokens, seen, longest)
         x = self._embedded(tokens) * self.scale + positions.astype(self.dtype)
@@ -109,7 +112,7 @@ class Speech2Text2(nnx.Module):
             # with a cache never: a dropped block would miss the past later on
             dropped = cache is None and is_dropped(self, c.decoder_layer_drop)
             own = None if cache is None else cache.layers[layer]
-            y = block(x, mask, memory=memories[layer], memory_mask=memory_mask, cache=own)
+            y = block(x, mask, memory=memories[layer], memory_mask=heard, cache=own)
             x = chosen(dropped, x, y)
         if cache is not None:
             real = (cache.real.get_value(), tokens != c.pad, past)
