@@ -8,6 +8,7 @@ for its parameters (PyTorch's "meta" device), so no time goes into values that a
 
 import importlib
 import pickle
+import warnings
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -22,7 +23,8 @@ def load(source, *, attention="sdpa", dtype="float32", device="cpu"):
     """As `speechlib.load`."""
     if attention not in list(BACKENDS):
         raise ValueError(f"attention must be one of {', '.join(BACKENDS)}, got {attention!r}")
-    number_type, device = _number_type(dtype), _device(device)
+    device = _device(device)
+    number_type = _quick_number_type(_number_type(dtype), device)
     checkpoint = checkpoints.open_checkpoint(source)
     with torch.device("meta"), _Unfilled():
         model = build(checkpoint.kind, checkpoint.config, attention)
@@ -80,6 +82,21 @@ def _number_type(dtype):
     if dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
     return getattr(torch, dtype)
+
+
+def _quick_number_type(number_type, device):
+    """float32 in place of bfloat16 on an x86 processor that has no instructions for it: there it
+    would be slower, not quicker."""
+    able = getattr(torch.cpu, "get_capabilities", dict)()  # {}: an older PyTorch, nothing is known
+    known = number_type == torch.bfloat16 and device.type == "cpu" and "x86" in str(able)
+    if known and not (able.get("avx512_bf16") or able.get("amx_bf16")):
+        warnings.warn(
+            "this processor has no bfloat16 instructions, with which it would be slower than "
+            "float32: the model is loaded as float32",
+            stacklevel=4,
+        )
+        return torch.float32
+    return number_type
 
 
 def _device(device):

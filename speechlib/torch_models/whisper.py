@@ -133,7 +133,7 @@ class TextDecoder(nn.Module):
         if token_mask is not None:
             real = inputs.token_mask(token_mask, len(tokens), len(everything), tokens.device)
             mask = attention_masks.combine(mask, real)
-        if cache is None:
+        if cache is None or cache.memory[0] is None:
             memories, heard = self.memories(memory, len(tokens)), _for_keys(memory, memory_mask)
         else:
             memories, heard = cache.memory, cache.memory_mask

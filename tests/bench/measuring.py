@@ -1,0 +1,71 @@
+"""What the benchmarks share: taking turns, peak memory in a process of its own, tables."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+THREADS = min(2, os.cpu_count() or 1)
+
+
+def in_turns(functions, rounds):
+    """name -> seconds of each round. Functions take turns, so that a busy moment of the machine
+    meets all of them; the first turn, which fills caches, does not count."""
+    seconds = {name: [] for name in functions}
+    for turn in range(rounds + 1):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def table(title, seconds, peaks=None, unit=1.0):
+    """Prints a Markdown table: median, quickest, how many times as long as our float32, peak.
+
+    seconds: name -> list; the names that start with "ours" are ours, the first of them is what the
+    others are compared with. peaks: name -> MB; unit: what one run makes (100 tokens: 100).
+    """
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    ours = next(name for name in seconds if name.startswith("ours"))
+    best = min((m for name, m in medians.items() if not name.startswith("ours")), default=None)
+    print(f"\n### {title}\n")
+    print("| | median, ms | quickest, ms | time / ours | best other / this | peak memory, MB |")
+    print("|---|---|---|---|---|---|")
+    for name, values in seconds.items():
+        median, quickest = (1e3 * x / unit for x in (medians[name], min(values)))
+        peak = "" if not peaks or name not in peaks else f"{peaks[name]:.0f}"
+        against = "" if best is None else f"{best / medians[name]:.2f}"
+        print(
+            f"| {name} | {median:.3f} | {quickest:.3f} | {medians[name] / medians[ours]:.2f} | "
+            f"{against} | {peak} |",
+            flush=True,
+        )
+
+
+def peak_of(file, *arguments):
+    """MB that one run needs beyond what is loaded: `file --peak arguments` in a process of its own
+    prints it (see `print_peak`)."""
+    done = subprocess.run(
+        [sys.executable, file, "--peak", *arguments], capture_output=True, text=True
+    )
+    if done.returncode:
+        raise RuntimeError(f"{file} --peak {' '.join(arguments)}:\n{done.stderr[-2000:]}")
+    return float(done.stdout.split()[-1])
+
+
+def print_peak(function, warm):
+    """Called in that process. warm: runs first, for what only the first call makes."""
+    warm()
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # the peak counts from here
+    before = _status("VmRSS")
+    function()
+    print(_status("VmHWM") - before)
+
+
+def _status(name):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) / 1024 for line in file if line.startswith(name))
