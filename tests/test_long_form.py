@@ -169,7 +169,10 @@ def test_one_window_with_times_is_one_pass():
     prompt = generation.own_prompt(ours, memory, "en", "translate", True)
     assert prompt.tolist() == [[THEIRS.sot, THEIRS.to_language_token("en"), THEIRS.translate]]
     starts = [segment["start_s"] for segment in found.segments]
-    assert starts == sorted(starts) and found.segments[-1]["end_s"] <= 30
+    assert starts == sorted(starts)
+    assert all(one["start_s"] <= one["end_s"] <= 30 for one in found.segments)
+    timed = sl.transcribe(wave, ours, timestamps=True, words=True, language="en", task="translate")
+    assert timed.segments == found.segments and timed.words
     assert found.tokens and max(found.tokens) < THEIRS.eot
 
 

@@ -108,7 +108,8 @@ def _marked_segments(model, tokens, steps, samples):
     pieces, _ = long_form.segments_of(tokens[:count], first_time, size)
     at = sum(len(piece) for *_, piece in pieces)
     if at < count:  # the last stretch was opened and never closed: it lasts to the end
-        pieces.append((tokens[at] - first_time, size / 2, tokens[at:count]))
+        opened = tokens[at] - first_time
+        pieces.append((opened, max(opened, size / 2), tokens[at:count]))
     segments, at = [], 0
     for start, stop, piece in pieces:
         text = tokenizer.decode([t for t in piece if t < first_time]).strip()
