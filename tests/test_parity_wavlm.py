@@ -18,7 +18,7 @@ from speechlib import checkpoints, spec_augment
 
 torch.set_num_threads(1)
 NAMES = ("wavlm-base", "wavlm-large", "wavlm-adapter", "wav2vec2-base", "wav2vec2-large")
-BACKENDS = ("eager", "sdpa")
+BACKENDS = ("eager", "sdpa", "flash")
 
 
 def outputs(name):

@@ -96,7 +96,9 @@ def test_backends_agree_and_a_head_can_be_switched_off():
         eager = fresh(buckets=buckets, block=dict(attention="eager")).eval()
         fused = fresh(buckets=buckets, block=dict(attention="sdpa")).eval()
         x, lengths = wave(3), torch.tensor([300, 120, 31])
+        tiled = fresh(buckets=buckets, block=dict(attention="flash")).eval()
         assert_close(fused(x, lengths), eager(x, lengths), "sdpa")
+        assert_close(tiled(x, lengths), eager(x, lengths), "flash")
         keep = torch.tensor([1.0, 1, 0, 1])[:, None, None]
         edit = {"blocks.1.*.weights": lambda w, keep=keep: w * keep}
         with sl.trace(fused, "nothing", edit=edit):
