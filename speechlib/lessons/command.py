@@ -1,8 +1,10 @@
 """python -m speechlib lessons start|update|reset|report|list"""
 
+import argparse
 import importlib.util
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,17 +23,33 @@ def add_arguments(parser):
     """Arguments of `lessons`."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     start = actions.add_parser("start", help="make the work folder and open JupyterLab in it")
-    start.add_argument("--port", type=int, default=8888, help="port of JupyterLab (8888)")
+    start.add_argument("--port", type=_port, default=8888, help="port of JupyterLab (8888)")
     start.add_argument("--no-browser", action="store_true", help="only print the address")
     start.add_argument("--no-lab", action="store_true", help="make the work folder, open nothing")
     update = actions.add_parser("update", help="refresh the lessons; answers are kept")
     reset = actions.add_parser("reset", help="restore the stub of one exercise")
-    reset.add_argument("exercise", help='for example "03.2"')
+    reset.add_argument("exercise", type=_exercise, help="for example 03.2")
     report = actions.add_parser("report", help="what is passed, and the points")
-    report.add_argument("lesson", nargs="?", default="all", help='for example "03"')
+    report.add_argument("lesson", nargs="?", default="all", type=_lesson, help="for example 03")
     for action in (start, update, reset, report):
         action.add_argument("--folder", help="the work folder (~/speechlib-lessons)")
     actions.add_parser("list", help="the lessons there are")
+
+
+def _port(text):
+    if not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(say("workspace.bad_port", text=text))
+    return int(text)
+
+
+def _exercise(text):
+    if not re.fullmatch(r"\d{1,2}\.\w+", text):
+        raise argparse.ArgumentTypeError(say("workspace.bad_exercise", text=text))
+    return text.zfill(2 + len(text) - text.index("."))  # 3.2 -> 03.2
+
+
+def _lesson(text):
+    return text.zfill(2) if text.isdigit() else text
 
 
 def run(arguments):
@@ -74,7 +92,7 @@ def _start(arguments):
         if importlib.util.find_spec("jupyterlab") is None:
             raise ValueError(say("workspace.no_lab"))
         if _busy(arguments.port):
-            other = arguments.port + 1
+            other = min(arguments.port, 65000) + 1
             while _busy(other):
                 other += 1
             raise ValueError(say("workspace.port", port=arguments.port, other=other))

@@ -34,7 +34,8 @@ def report(number=None):
         n for n in lesson_numbers() if every or n == number or any(id[:2] == n for id in records)
     ]
     if begun and (every or len(begun) > 1 or not number):
-        boxes.append(_overall(begun, records))
+        title = "overall" if len(begun) == len(lesson_numbers()) else "begun"
+        boxes.append(_overall(begun, records, say(f"title.{title}")))
     if not boxes:
         return Report([Box(say("report.nothing"), "wait")])
     last = boxes[-1].words(say("report.note"))
@@ -71,7 +72,7 @@ def _state(exercise, records):
     return ", ".join(words)
 
 
-def _overall(numbers, records):
+def _overall(numbers, records, title):
     rows, got, all_points = [], 0, 0
     for number in numbers:
         lesson = lesson_of(number)
@@ -82,4 +83,4 @@ def _overall(numbers, records):
                      f"{points} / {lesson.points}"])  # fmt: skip
         got, all_points = got + points, all_points + lesson.points
     rows.append([say("report.total"), "", f"{got} / {all_points}"])
-    return Box(say("title.overall")).table(_phrases()["report"]["lesson_columns"], rows)
+    return Box(title).table(_phrases()["report"]["lesson_columns"], rows)
