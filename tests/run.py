@@ -2,16 +2,19 @@
 
     python3 tests/run.py                       everything, as `make test` does
     python3 tests/run.py tests/test_audio.py   ruff and these, with any options of pytest
-    python3 tests/run.py --bench               the measurements of tests/bench, as `make bench` does
+    python3 tests/run.py --bench               the measurements of tests/bench, as `make bench`
+                                               does, into tests/bench/RESULTS.md
 
 Sets up what it needs in `.venv` first. The last line printed is pytest's own.
 """
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import tempfile
+from datetime import date
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,13 +47,22 @@ def run_tests(arguments, environment):
 
 
 def run_benches(arguments, environment):
-    """Each file of tests/bench prints what it measured; one after another, with nothing beside."""
-    codes = []
-    for file in sorted((ROOT / "tests" / "bench").glob("*.py")):
-        print(f"== {file.relative_to(ROOT)}", flush=True)
+    """Each tests/bench/bench_*.py prints tables of what it measured, one after another, with
+    nothing beside; if all went well they are kept in tests/bench/RESULTS.md."""
+    environment = {**environment, "OMP_NUM_THREADS": str(min(2, os.cpu_count() or 1))}
+    texts = []
+    for file in sorted((ROOT / "tests" / "bench").glob("bench_*.py")):
         command = [sys.executable, str(file), *arguments]
-        codes.append(subprocess.run(command, cwd=ROOT, env=environment).returncode)
-    return max(codes, default=0)
+        done = subprocess.run(command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE)
+        print(done.stdout, flush=True)
+        if done.returncode:
+            return done.returncode
+        title, _, tables = done.stdout.strip().partition("\n")
+        texts.append(f"## {title}\n{tables}\n")
+    where = f"{date.today()}, {platform.machine()}, {os.cpu_count()} cores; made by `make bench`."
+    results = "\n".join([f"# Measured speed\n\n{where}\n", *texts])
+    (ROOT / "tests" / "bench" / "RESULTS.md").write_text(results, encoding="utf-8")
+    return 0
 
 
 def main():

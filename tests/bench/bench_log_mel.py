@@ -1,76 +1,67 @@
-"""Speed of log_mel and span_mask beside the published ones, in one run, taking turns.
+"""log_mel and span_mask beside the published ones; how long `import speechlib` takes.
 
-Run by hand on a quiet machine: python tests/bench/bench_log_mel.py [rounds]
-Prints the median and the quickest of each in ms, and how much slower the others are than ours.
+By hand, on a quiet machine: python tests/bench/bench_log_mel.py [rounds]
 """
 
-import statistics
+import subprocess
 import sys
-import time
 
 import numpy as np
 import torch
+from measuring import THREADS, in_turns, table
 from transformers import WhisperFeatureExtractor
 from transformers.models.wav2vec2.modeling_wav2vec2 import _compute_mask_indices
 from whisper.audio import log_mel_spectrogram, pad_or_trim
 
 from speechlib import audio, spec_augment
 
-
-def measure(title, ours, others, rounds):
-    """Times functions in turns, so that a busy moment of the machine meets all of them."""
-    functions = {"ours": ours, **others}
-    seconds = {name: [] for name in functions}
-    for turn in range(rounds + 3):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            if turn >= 3:  # the first turns fill caches
-                seconds[name].append(time.perf_counter() - start)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    print(title)
-    for name, values in seconds.items():
-        print(
-            f"  {name:28s} median {1e3 * medians[name]:8.3f} ms   quickest {1e3 * min(values):8.3f}"
-            f" ms   {medians[name] / medians['ours']:5.1f} x ours"
-        )
+IMPORT = "import time; t = time.perf_counter(); import speechlib; print(time.perf_counter() - t)"
 
 
-def main(rounds=40):
-    print(f"PyTorch threads: {torch.get_num_threads()}")
-    noise = np.random.default_rng(0).standard_normal(35 * audio.SAMPLE_RATE).astype(np.float32) / 9
-    for mel_bins in (80, 128):
-        extractor = WhisperFeatureExtractor(feature_size=mel_bins)
-        for seconds in (2, 11, 30):
-            wave = noise[: seconds * audio.SAMPLE_RATE]
-            measure(
-                f"log-mel of {seconds} s in a window of 30 s, {mel_bins} bins",
-                lambda w=wave, m=mel_bins: audio.log_mel(w, m),
-                {
-                    "openai whisper": lambda w=wave, m=mel_bins: log_mel_spectrogram(
-                        pad_or_trim(w), m
-                    ),
-                    "transformers": lambda w=wave, e=extractor: e(
-                        w, sampling_rate=audio.SAMPLE_RATE, return_tensors="np"
-                    ),
-                },
-                rounds,
-            )
+def log_mel(seconds, mel_bins, rounds):
+    noise = np.random.default_rng(0).standard_normal(seconds * audio.SAMPLE_RATE)
+    wave = noise.astype(np.float32) / 9
+    extractor = WhisperFeatureExtractor(feature_size=mel_bins)
+    jobs = {
+        "ours": lambda: audio.log_mel(wave, mel_bins),
+        "openai-whisper": lambda: log_mel_spectrogram(pad_or_trim(wave), mel_bins),
+        "transformers": lambda: extractor(
+            wave, sampling_rate=audio.SAMPLE_RATE, return_tensors="np"
+        ),
+    }
+    table(f"log-mel of {seconds} s in a window of 30 s, {mel_bins} bins", in_turns(jobs, rounds))
+
+
+def span_mask(probability, rounds):
     generator, old = np.random.default_rng(0), np.random.RandomState(0)
-    for probability in (0.05, 0.065, 0.65):
-        arguments = ((32, 1500), probability, 10)
-        measure(
-            f"span mask (32, 1500), spans of 10, probability {probability}",
-            lambda a=arguments: spec_augment.span_mask(*a, min_spans=2, rng=generator),
-            {
-                "ours, RandomState": lambda a=arguments: spec_augment.span_mask(
-                    *a, min_spans=2, rng=old
-                ),
-                "transformers": lambda a=arguments: _compute_mask_indices(*a, min_masks=2),
-            },
-            5 * rounds,
-        )
+    given = ((32, 1500), probability, 10)
+    jobs = {
+        "ours, Generator": lambda: spec_augment.span_mask(*given, min_spans=2, rng=generator),
+        "ours, RandomState": lambda: spec_augment.span_mask(*given, min_spans=2, rng=old),
+        "transformers": lambda: _compute_mask_indices(*given, min_masks=2),
+    }
+    table(f"span_mask (32, 1500), probability {probability}", in_turns(jobs, 5 * rounds))
+
+
+def importing(rounds):
+    seconds = []
+    for _ in range(rounds):
+        command = [sys.executable, "-c", IMPORT]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        seconds.append(float(done.stdout))
+    table("import speechlib", {"ours": seconds})
+
+
+def main(rounds=10):
+    """Prints the tables."""
+    print(f"Log-mel, SpecAugment, import; {THREADS} threads")
+    for seconds, mel_bins in ((30, 80), (30, 128), (11, 80)):
+        log_mel(seconds, mel_bins, rounds)
+    for probability in (0.05, 0.65):
+        span_mask(probability, rounds)
+    importing(rounds)
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(THREADS)
     main(*map(int, sys.argv[1:]))

@@ -8,7 +8,6 @@ import json
 import logging
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -91,10 +90,7 @@ def main(rounds=5):
 
 if __name__ == "__main__":
     torch.set_num_threads(THREADS)
-    started = time.perf_counter()
     if sys.argv[1:2] == ["--peak"]:
-        run = job(*sys.argv[2:])
-        print_peak(run, run)
+        print_peak(job(*sys.argv[2:]))
     else:
         main(*map(int, sys.argv[1:]))
-        print(f"\n(measured in {time.perf_counter() - started:.0f} s)")
