@@ -388,5 +388,5 @@ def test_an_unknown_voice_is_an_error():
 def test_arguments_of_the_command():
     parser = argparse.ArgumentParser()
     build.add_arguments(parser)
-    options = parser.parse_args(["build", "--out", "somewhere"])
+    options = parser.parse_args(["--out", "somewhere"])
     assert str(options.out) == "somewhere" and options.workers == 2

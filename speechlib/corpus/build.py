@@ -145,7 +145,6 @@ def write_index(out: Path, rows: list[dict], people: dict[str, Voice]) -> None:
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("action", choices=["build"], help="build: speak a bundled set again")
     parser.add_argument("--set", default="digits", dest="name",
                         choices=["digits", "commands", "numbers", "conversations"],
                         help="what to speak (default: digits)")

@@ -26,9 +26,9 @@ class Utterance:
 
     text: what the model should write, "" when there is no digit in it; voice: a key of
     voices.json, "" for noise, silence and conversations; kind: one of KINDS, "command", "keyword",
-    "number" or "conversation"; words and phones: (label, start_s, end_s) from the synthesiser, in
-    its own phone symbols; translation: of a number, into German; turns: of a conversation, (voice,
-    start_s, end_s).
+    "number", "conversation" or, of a download, "sentence"; words and phones: (label, start_s,
+    end_s) from the synthesiser, in its own phone symbols; translation: of a number, into German;
+    turns: of a conversation, (voice, start_s, end_s).
     """
 
     path: Path
@@ -121,11 +121,12 @@ def read_manifest(folder: Path) -> tuple[Utterance, ...]:
     if not file.is_file():
         raise ValueError(f"expected the toy corpus' manifest at {file}, found none; "
                          f"python -m speechlib corpus build --set {folder.name} makes it again")
-    return tuple(_utterance(folder, json.loads(row))
+    return tuple(from_row(folder, json.loads(row))
                  for row in file.read_text("utf-8").splitlines())
 
 
-def _utterance(folder: Path, row: dict) -> Utterance:
+def from_row(folder: Path, row: dict) -> Utterance:
+    """The utterance of a manifest's line; `folder` is where the manifest lies."""
     spans = {name: tuple((label, start, end) for label, start, end in row.get(name, ()))
              for name in ("words", "phones", "turns")}
     same = {name: row[name] for name in ("text", "voice", "split", "kind", "duration_s")}
