@@ -253,10 +253,10 @@ def test_any_encoder_with_any_decoder(listener, speaker, tmp_path):
 def test_only_the_feature_encoder_is_frozen(whole):
     model = sl.load(folder("speech-encoder-decoder-c"))
     model.freeze_feature_encoder()
-    still = {n for n, p in model.named_parameters() if not p.requires_grad}
-    assert still == {n for n in dict(model.named_parameters()) if n.startswith("encoder.front.")} | {
-        "decoder.positions.table"
-    }
+    names = dict(model.named_parameters())
+    still = {name for name, parameter in names.items() if not parameter.requires_grad}
+    front = {name for name in names if name.startswith("encoder.front.")}
+    assert front and still == front | {"decoder.positions.table"}
 
 
 def test_transcribe_with_such_a_checkpoint(tmp_path):
@@ -275,6 +275,25 @@ def test_transcribe_with_such_a_checkpoint(tmp_path):
     (tmp_path / "m" / "preprocessor_config.json").write_text(json.dumps(settings))
     scaled = sl.transcribe(np.tile(wave, 10) * 3 + 1, tmp_path / "m")
     assert scaled.tokens == sl.transcribe(np.tile(wave, 10), tmp_path / "m").tokens
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+def test_transcribe_with_a_ctc_model(whole, tmp_path, beams):
+    torch.manual_seed(0)
+    named = {"vocab_size": 7, "pad_token_id": 0}
+    model = sl.CTCModel(whole.encoder, sl.configs.CTCConfig.from_hugging_face(named)).eval()
+    torch.nn.init.normal_(model.classifier.weight)
+    sl.save(model, tmp_path)
+    letters = ["<pad>", "|", "A", "B", "C", "D", "<unk>"]
+    (tmp_path / "vocab.json").write_text(json.dumps({x: n for n, x in enumerate(letters)}))
+    wave = some_waves(1, 900)
+    labels = model.recognise(wave, beams=beams)[0]
+    said = sl.transcribe(wave[0].numpy(), tmp_path, beams=beams)
+    assert said.tokens == labels
+    spelt = "".join(" " if n == 1 else letters[n] for n in labels if n not in (0, 6))
+    assert said.text == spelt.strip() != ""
+    with pytest.raises(ValueError, match="words: only Whisper has that"):
+        sl.transcribe(wave[0].numpy(), tmp_path, words=True)
 
 
 # --- what is refused ------------------------------------------------------------------------------
