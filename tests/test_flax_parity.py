@@ -73,3 +73,32 @@ def test_decoder_equals_transformers(name):
     assert_close(alone(model, arrays["long"]), arrays["logits.long"], "beyond the table")
     found = sl.generate(model, max_tokens=12, prompt=arrays["prompt"])
     assert found.tokens.tolist() == arrays["greedy"].tolist()
+
+
+@pytest.mark.parametrize("name", ["a", "b", "c"])
+def test_speech_encoder_decoders_equal_transformers(name):
+    """Padded audio and padded tokens: memory, logits, maps, loss and the greedy text."""
+    name = f"speech-encoder-decoder-{name}"
+    arrays, model = golden(name), sl.load(GOLDEN / name, framework="flax")
+    waveform, lengths = arrays["wave"], arrays["lengths"]
+    real = arrays["token_mask"] > 0
+
+    def everything(model):
+        with sl.trace(model, "decoder.*.weights") as seen:
+            memory, memory_mask = model.encode(waveform, lengths)
+            logits = model.decode(arrays["tokens"], memory, memory_mask, token_mask=real)
+        return memory, memory_mask, logits, dict(seen), model.loss(
+            waveform, arrays["labels"], lengths
+        )
+
+    memory, memory_mask, logits, seen, loss = nnx.jit(everything)(model)
+    heard = arrays["memory_mask"] > 0
+    assert np.array_equal(memory_mask, heard)
+    assert_close(np.asarray(memory)[heard], arrays["memory"][heard], "memory")
+    assert_close(np.asarray(logits)[real], arrays["logits"][real], "logits")
+    for path, weights in seen.items():
+        rows = np.broadcast_to(real[:, None], weights.shape[:3])
+        assert_close(np.asarray(weights)[rows], arrays[path][rows], path)
+    assert_close(loss, arrays["loss"], "loss")
+    found = sl.generate(model, waveform, lengths=lengths, max_tokens=14)
+    assert found.tokens.tolist() == arrays["greedy"][:, : found.tokens.shape[1]].tolist()

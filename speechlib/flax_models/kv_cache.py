@@ -69,8 +69,12 @@ class DecoderCache(nnx.Module):
 
     def __init__(self, layers, memory, memory_mask=None):
         self.layers = nnx.List(layers)
-        self.memory = nnx.data(memory)  # list of (keys, values), one a layer
-        self.memory_mask = nnx.data(memory_mask)  # (batch, 1, 1, frames) True = may look, or None
+        self.listen(memory, memory_mask)
+
+    def listen(self, memory, memory_mask=None):
+        """memory: list of (keys, values) or None, one a layer; memory_mask: (batch, 1, 1, frames),
+        True = may look, or None: all."""
+        self.memory, self.memory_mask = nnx.data(memory), nnx.data(memory_mask)
 
     @property
     def length(self):
@@ -95,6 +99,4 @@ class DecoderCache(nnx.Module):
         """Row i goes on as what row rows[i] was. Its memory moves along."""
         for layer in self.layers:
             layer.reorder(rows)
-        self.memory, self.memory_mask = jax.tree.map(
-            lambda x: x[rows], (self.memory, self.memory_mask)
-        )
+        self.listen(*jax.tree.map(lambda x: x[rows], (self.memory, self.memory_mask)))

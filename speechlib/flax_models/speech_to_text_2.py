@@ -86,7 +86,7 @@ class Speech2Text2(nnx.Module):
 
         memory_mask: (batch, frames) True = real frame. token_mask: (batch, tokens so far) True =
         real token. Without a memory it is a causal language model. cache: from `init_cache`; then
-        `tokens` are only the new ones, and the memory and its mask are not needed again.
+        `tokens` are only the new ones, and the memory and its mask need not be given again.
         """
         c = self.config
         tokens = inputs.tokens(tokens, c.vocabulary)
@@ -97,13 +97,7 @@ class Speech2Text2(nnx.Module):
         if token_mask is not None:
             real = inputs.token_mask(token_mask, batch, past + new, len(everything))
             mask = attention_masks.combine(mask, real)
-        if cache is None or cache.memory[0] is None:
-            memories, heard = self.memories(memory, memory_mask, batch)
-        else:
-            memories, heard = cache.memory, cache.memory_mask
-            if memory_mask is not None:  # for a cache that was made without
-                frames = memories[0][0].shape[2]
-                heard = attention_masks.for_keys(inputs.memory_mask(memory_mask, batch, frames))
+        memories, memory_mask = self.heard(memory, memory_mask, batch, cache)
         seen, longest = (0, new) if cache is None else (cache.past(), cache.slots)
         positions = self.positions(tokens, seen, longest)
         x = self._embedded(tokens) * self.scale + positions.astype(self.dtype)
@@ -112,7 +106,7 @@ class Speech2Text2(nnx.Module):
             # with a cache never: a dropped block would miss the past later on
             dropped = cache is None and is_dropped(self, c.decoder_layer_drop)
             own = None if cache is None else cache.layers[layer]
-            y = block(x, mask, memory=memories[layer], memory_mask=heard, cache=own)
+            y = block(x, mask, memory=memories[layer], memory_mask=memory_mask, cache=own)
             x = chosen(dropped, x, y)
         if cache is not None:
             real = (cache.real.get_value(), tokens != c.pad, past)
@@ -124,9 +118,23 @@ class Speech2Text2(nnx.Module):
         x = self.token_embedding(tokens)
         return jnp.where((tokens == self.config.pad)[:, :, None], jax.lax.stop_gradient(x), x)
 
+    def heard(self, memory, memory_mask, batch, cache):
+        """What `memories` gives, or the cache keeps. A cache made without a memory takes the one
+        that comes; a mask that comes goes before the cache's."""
+        if cache is None:
+            return self.memories(memory, memory_mask, batch)
+        if memory is not None and cache.memory[0] is None:
+            cache.listen(*self.memories(memory, memory_mask, batch))
+        elif memory_mask is not None and cache.memory[0] is not None:
+            mask = inputs.memory_mask(memory_mask, batch, cache.memory[0][0].shape[2])
+            return cache.memory, attention_masks.for_keys(mask)
+        return cache.memory, cache.memory_mask
+
     def memories(self, memory, memory_mask, batch):
         """memory (batch, frames, width) and its mask (batch, frames), or Nones -> the keys and
         values that each block looks at, and the mask for them (batch, 1, 1, frames)."""
+        if memory is None and memory_mask is not None:
+            raise ValueError("expected a memory for this memory_mask, got None")
         if memory is None:
             return [None] * len(self.blocks), None
         memory = inputs.memory(memory, batch, self.config.width, self.dtype)
