@@ -1,5 +1,8 @@
 """A real JupyterLab in a real Chromium, with every host but this machine out of reach.
 
+Nothing here takes a time for granted: every wait is for a condition, and PATIENCE_S is only the
+time after which a busy machine is taken for a broken one.
+
 Shared by the browser tests and by screenshots.py. The runs are by `jupyterapp.commands`, whose
 promise resolves when every cell has its reply; clicking the menu loses runs while the kernel
 connects.
@@ -32,6 +35,25 @@ SETTINGS = {
 }
 ERROR = ("[data-mime-type='application/vnd.jupyter.error'], "
          "[data-mime-type='application/vnd.jupyter.stderr']")
+
+
+PATIENCE_S = 240
+
+# of a text and what lies behind it, as WCAG counts it
+CONTRAST = """element => {
+    const light = (colour) => {
+        const [r, g, b] = colour.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255)
+            .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+        return .2126 * r + .7152 * g + .0722 * b;
+    };
+    let behind = element;
+    while (getComputedStyle(behind).backgroundColor === 'rgba(0, 0, 0, 0)') {
+        behind = behind.parentElement;
+    }
+    const [a, b] = [getComputedStyle(element).color, getComputedStyle(behind).backgroundColor]
+        .map(light).sort((x, y) => y - x);
+    return (a + .05) / (b + .05);
+}"""
 
 
 def missing():
@@ -85,7 +107,7 @@ def lab_server(folder):
     finally:
         server.terminate()
         try:
-            server.wait(20)
+            server.wait(60)
         except subprocess.TimeoutExpired:
             server.kill()
 
@@ -113,26 +135,33 @@ def new_notebook(sources):
     return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
 
 
-def open_notebook(page, lab, name, run=True, timeout_s=300):
+def open_notebook(page, lab, name, run=True, timeout_s=600):
     """Open a notebook of the lab's folder, wait for its kernel, run all cells if asked."""
     url, token, _ = lab
-    page.set_default_timeout(15000)
+    page.set_default_timeout(PATIENCE_S * 1000)
     workspace = "".join(c if c.isalnum() else "-" for c in name)  # a dot in it never opens
     page.goto(f"{url}/lab/workspaces/{workspace}/tree/{name}?token={token}")
-    page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for(timeout=60000)
+    page.locator(".jp-NotebookPanel .jp-Cell").first.wait_for()
     page.evaluate("() => window.jupyterapp.shell.currentWidget.context.ready")
     if run:
-        _within(page, 120, "no kernel (does the notebook name its kernel?)", """
+        _within(page, PATIENCE_S, "no kernel (does the notebook name its kernel?)", """
             const context = window.jupyterapp.shell.currentWidget.sessionContext;
             await context.ready; await context.session.kernel.info;""")
         run_all(page, timeout_s)
     return page
 
 
-def run_all(page, timeout_s=300):
-    """Run every cell and wait for the last reply; AssertionError when that takes too long."""
-    _within(page, timeout_s, "the notebook still ran",
-            "await window.jupyterapp.commands.execute('notebook:run-all-cells');")
+def run_all(page, timeout_s=600):
+    """Run every cell and wait for the last reply; AssertionError when that takes too long.
+
+    The command's promise ends at the first cell that fails, while the others go on.
+    """
+    _within(page, timeout_s, "the notebook still ran", """
+        await window.jupyterapp.commands.execute('notebook:run-all-cells');
+        const prompts = '.jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell .jp-InputPrompt';
+        const runs = () => [...document.querySelectorAll(prompts)]
+            .some(prompt => prompt.innerText.includes('*'));
+        while (runs()) await new Promise(later => setTimeout(later, 50));""")
 
 
 def errors(page):
@@ -147,7 +176,13 @@ def set_theme(page, dark):
                   theme)
     page.wait_for_function("want => document.body.dataset.jpThemeLight === want",
                            arg="false" if dark else "true")
-    page.wait_for_timeout(400)  # style sheets are swapped after the attribute
+    page.wait_for_function(  # style sheets are swapped after the attribute
+        """dark => {
+            const probe = document.body.appendChild(document.createElement('div'));
+            probe.style.background = 'var(--jp-layout-color0)';
+            const [r, g, b] = getComputedStyle(probe).backgroundColor.match(/[\\d.]+/g);
+            probe.remove();
+            return (Number(r) + Number(g) + Number(b) < 384) === dark; }""", arg=dark)
 
 
 def screenshot_pieces(page, folder, stem):
@@ -176,10 +211,10 @@ def _within(page, seconds, otherwise, script):
 
 
 def _wait_for(url, server, log):
-    end = time.time() + 60
-    while time.time() < end and server.poll() is None:
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end and server.poll() is None:
         with contextlib.suppress(urllib.error.URLError, OSError):
-            urllib.request.urlopen(url, timeout=1)
+            urllib.request.urlopen(url, timeout=10)
             return
         time.sleep(0.1)
     raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")
