@@ -25,6 +25,8 @@ _PUBLIC = {
     "Recorder": "widgets.recorder", "ListenMap": "widgets.listen_map",
     "listen": "widgets.listen", "Listening": "widgets.listen",
     "computer_voices": "widgets.listen",
+    "view": "widgets.corpus_view", "CorpusViewer": "widgets.corpus_view",
+    "plot_utterance": "utterance_plots",
 }
 
 __all__ = list(_PUBLIC)
