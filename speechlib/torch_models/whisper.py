@@ -61,7 +61,7 @@ class AudioEncoder(nn.Module):
         if lengths is not None:
             inputs.lengths(lengths, len(mel), mel.shape[2])
         x = F.gelu(self.conv1(mel))
-        x = F.gelu(self.conv2(x)).transpose(1, 2)  # (batch, frames, width)
+        x = F.gelu(self.conv2(x)).transpose(1, 2).contiguous()  # (batch, frames, width)
         states = [self.dropout(x + self.positions.weight)]
         for block in self.blocks:
             x = states[-1]
