@@ -162,8 +162,9 @@ def offer(server, monkeypatch, files, name=NAME, known=True):
 
 
 def left_in(place):
-    """What lies in the folder for corpora, but for the lock."""
-    return sorted(p.name for p in place.iterdir() if p.suffix != ".lock") if place.exists() else []
+    """What lies in the folder for corpora, but for the lock and pooch's temporary folder."""
+    found = place.iterdir() if place.exists() else []
+    return sorted(p.name for p in found if p.suffix not in (".lock", ".pooch"))
 
 
 def refused(match, name=NAME, **options):
@@ -454,6 +455,18 @@ def test_a_full_disk_is_one_line(server, place, monkeypatch):
         patch.setattr(downloads.shutil, "copyfileobj", full)
         refused("No space left on device.* is kept")
     assert left_in(place) == ["a.tar.gz"]
+    asked = len(server.asked)
+    assert len(corpus.download(NAME, progress=False)) == 5 and len(server.asked) == asked
+
+
+def test_what_a_killed_process_leaves_is_tidied_up(server, place):
+    box = place / ".a.tar.gz.pooch"
+    box.mkdir(parents=True)
+    (box / "tmp_half").write_bytes(ARCHIVE[:1000])
+    assert len(corpus.download(NAME, progress=False)) == 5 and not box.exists()
+    box.mkdir()
+    (box / "a.tar.gz").write_bytes(ARCHIVE)  # killed after the last byte, before the file was moved
+    (place / NAME).rename(place / "old")
     asked = len(server.asked)
     assert len(corpus.download(NAME, progress=False)) == 5 and len(server.asked) == asked
 

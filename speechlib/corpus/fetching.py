@@ -8,6 +8,7 @@ or in a later one. What has come so far lies in NAME.part; NAME is only ever the
 import contextlib
 import hashlib
 import os
+import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -60,7 +61,11 @@ def fetch(archive: Archive, folder: Path, progress: bool = True) -> Path:
     if not path.exists():
         pooch.get_logger().setLevel("WARNING")  # it would tell everybody to change the program
         part = folder / f"{archive.name}.part"
-        pooch.retrieve(archive.url, None, archive.name, folder, downloader=Resuming(part, progress))
+        box = folder / f".{archive.name}.pooch"  # its temporary files outlive a process killed
+        came = pooch.retrieve(archive.url, None, archive.name, box,
+                              downloader=Resuming(part, progress))
+        os.replace(came, path)
+        shutil.rmtree(box, ignore_errors=True)
     known = archive.checksum or recorded(folder).get(archive.name)
     if known and (came := checksum(path, known.partition(":")[0])) != known:
         path.unlink()
