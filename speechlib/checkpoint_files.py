@@ -6,6 +6,7 @@ disk leaves the old ones as they were.
 """
 
 import json
+import pickle
 import shutil
 import warnings
 from pathlib import Path
@@ -44,9 +45,15 @@ def _shards(index):
 
 def unreadable(path, error) -> ValueError:
     """What to raise for a file of weights that could not be read."""
-    kind = "safetensors" if path.suffix == ".safetensors" else "plain weights, no other objects"
     why = (str(error) or type(error).__name__).splitlines()[0]
-    return ValueError(f"{path} could not be read as {kind}: {why}")
+    if path.suffix == ".safetensors":
+        return ValueError(f"{path} could not be read as safetensors: {why}")
+    if isinstance(error, pickle.UnpicklingError):  # PyTorch's own words advise to open it anyway
+        why = "it is damaged, or a pickle with other objects, which can run code when it is opened"
+    return ValueError(
+        f"expected tensors by name, plain weights, in {path}, but it could not be read: {why}; ask "
+        "for model.safetensors, or save its state_dict() alone where you trust it"
+    )
 
 
 def kind_of(model):

@@ -392,6 +392,32 @@ def test_spec_augment_hides_whole_columns_and_rows_with_zeros():
 
 
 @torch.no_grad()
+def test_spec_augment_hides_real_frames_only():
+    c = SpecAugmentConfig(time_probability=0.5, time_length=5, time_min_spans=2)
+    lengths = torch.tensor([200, 90, 40])
+    real = torch.arange(200) < lengths[:, None]
+    hidden = (whisper.hide_spans(torch.ones(3, 80, 200), c, lengths) == 0).all(1)
+    assert not (hidden & ~real).any()
+    assert (hidden & real).any(1).all()
+
+
+@torch.no_grad()
+def test_lengths_steer_the_loss_in_training_alone():
+    model = augmented(time_probability=0.5, time_length=4)
+    mel, labels = some_mel(model.config), torch.tensor([[5, 6, 7], [8, 9, -100]])
+    lengths = torch.tensor([80, 30])
+    torch.manual_seed(3)
+    seen = model.loss(mel, labels, lengths)
+    torch.manual_seed(3)
+    heard = whisper.hide_spans(mel, model.config.spec_augment, lengths)
+    model.eval()
+    assert_close(seen, model.loss(heard, labels), "spans over real frames")
+    assert_close(model.loss(mel, labels, lengths), model.loss(mel, labels), "none are hidden")
+    with pytest.raises(ValueError, match="lengths must lie in 1 to 80"):
+        model.loss(mel, labels, [80, 81])
+
+
+@torch.no_grad()
 def test_spec_augment_share_seed_and_switches():
     fresh = augmented(time_probability=0.2, time_length=4)
     mel = torch.ones(40, 80, 80)

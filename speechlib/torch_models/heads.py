@@ -13,7 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from speechlib import ctc_decoding
-from speechlib.torch_models import inputs, losses
+from speechlib.torch_models import inputs as checked
+from speechlib.torch_models import losses
 
 
 class Head(nn.Module):
@@ -39,11 +40,11 @@ class Head(nn.Module):
             layers = len(encoder.blocks) + 1  # the first block's input counts too
             self.layer_weights = nn.Parameter(torch.full((layers,), 1 / layers))
 
-    def heard(self, audio, lengths):
+    def heard(self, inputs, lengths):
         """-> (batch, frames, width): the last layer, or all of them, weighted by a softmax."""
         if not self.config.weighted_layer_sum:
-            return self.encoder(audio, lengths)
-        states = self.encoder.hidden_states(audio, lengths)
+            return self.encoder(inputs, lengths)
+        states = self.encoder.hidden_states(inputs, lengths)
         weights = self.layer_weights.softmax(0)
         return sum(weight * state for weight, state in zip(weights, states, strict=True))
 
@@ -81,18 +82,18 @@ class CTCModel(Head):
         self.classifier = nn.Linear(encoder.output_width, config.classes)
         self.initialise()
 
-    def forward(self, audio, lengths=None):
+    def forward(self, inputs, lengths=None):
         """-> logits (batch, frames, classes)."""
-        return self.classifier(self.dropout(self.encoder(audio, lengths)))
+        return self.classifier(self.dropout(self.encoder(inputs, lengths)))
 
-    def loss(self, audio, labels, lengths=None):
+    def loss(self, inputs, labels, lengths=None):
         """labels: (batch, labels), filled up with -100, never with the blank (the pad token).
 
         Labels that need more frames than there are cost infinity, or 0 with `zero_infinity`.
         """
         c = self.config
-        labels = inputs.tokens(labels, c.classes, self.classifier.weight.device, ignored=-100)
-        log_probs, said = self._log_probs(audio, lengths), labels != -100
+        labels = checked.tokens(labels, c.classes, self.classifier.weight.device, ignored=-100)
+        log_probs, said = self._log_probs(inputs, lengths), labels != -100
         if len(labels) != len(log_probs):
             raise ValueError(f"expected {len(log_probs)} rows of labels, got {len(labels)}")
         return losses.ctc_loss(
@@ -106,24 +107,24 @@ class CTCModel(Head):
         )
 
     @torch.no_grad()
-    def recognise(self, audio, lengths=None, beams=1):
+    def recognise(self, inputs, lengths=None, beams=1):
         """-> a list of labels for each row; beams=1: greedy, more: prefix beam search."""
-        log_probs = self._log_probs(audio, lengths).cpu().double()
+        log_probs = self._log_probs(inputs, lengths).cpu().double()
         frames = self._frames(log_probs, lengths).tolist()
         rows = [row[:n].numpy() for row, n in zip(log_probs, frames, strict=True)]
         if beams == 1:
             return [ctc_decoding.greedy(row, self.config.blank) for row in rows]
         return [ctc_decoding.prefix_beam(row, beams, self.config.blank)[0][0] for row in rows]
 
-    def _log_probs(self, audio, lengths):
-        logits = self(audio, lengths)
+    def _log_probs(self, inputs, lengths):
+        logits = self(inputs, lengths)
         return logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
     def _frames(self, log_probs, lengths):
         """(batch,) real frames."""
         if lengths is None:
             return torch.full((len(log_probs),), log_probs.shape[1])
-        return self.encoder.output_lengths(inputs.lengths(lengths))
+        return self.encoder.output_lengths(checked.lengths(lengths))
 
 
 class SequenceClassifier(Head):
@@ -137,19 +138,19 @@ class SequenceClassifier(Head):
         self.classifier = nn.Linear(config.projector, config.classes)
         self.initialise()
 
-    def forward(self, audio, lengths=None):
+    def forward(self, inputs, lengths=None):
         """-> logits (batch, classes)."""
-        x = self.projector(self.heard(audio, lengths))
+        x = self.projector(self.heard(inputs, lengths))
         real = self.encoder.frame_mask(lengths, x.shape[1])
         if real is None:
             return self.classifier(x.mean(1))
         real = real[..., None]
         return self.classifier((x * real).sum(1) / real.sum(1))
 
-    def loss(self, audio, labels, lengths=None):
+    def loss(self, inputs, labels, lengths=None):
         """Cross-entropy; labels: (batch,)."""
-        logits = self(audio, lengths)
-        return F.cross_entropy(logits, inputs.classes(labels, *logits.shape, logits.device))
+        logits = self(inputs, lengths)
+        return F.cross_entropy(logits, checked.classes(labels, *logits.shape, logits.device))
 
 
 class FrameClassifier(Head):
@@ -162,26 +163,26 @@ class FrameClassifier(Head):
         self.classifier = nn.Linear(encoder.output_width, config.classes)
         self.initialise()
 
-    def forward(self, audio, lengths=None):
+    def forward(self, inputs, lengths=None):
         """-> logits (batch, frames, classes)."""
-        return self.classifier(self.heard(audio, lengths))
+        return self.classifier(self.heard(inputs, lengths))
 
-    def loss(self, audio, labels, lengths=None):
+    def loss(self, inputs, labels, lengths=None):
         """Cross-entropy over all frames; labels: (batch, frames), -100 = not counted, or one-hot
         (batch, frames, classes).
 
         As published, frames of padding count too unless they are labelled -100, and where several
         classes are marked in a one-hot row, the first one is meant.
         """
-        logits = self(audio, lengths)
-        labels = inputs.as_tensor(labels, "labels (batch, frames)").to(logits.device)
+        logits = self(inputs, lengths)
+        labels = checked.as_tensor(labels, "labels (batch, frames)").to(logits.device)
         labels = labels.argmax(-1) if labels.shape == logits.shape else labels
         if labels.shape != logits.shape[:2]:
             raise ValueError(
                 f"expected labels of shape (batch, frames) = {tuple(logits.shape[:2])} or (batch, "
                 f"frames, classes) = {tuple(logits.shape)}, got {tuple(labels.shape)}"
             )
-        labels = inputs.tokens(labels, logits.shape[2], logits.device, ignored=-100)
+        labels = checked.tokens(labels, logits.shape[2], logits.device, ignored=-100)
         return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
 
 
@@ -205,17 +206,17 @@ class XVector(Head):
         self.objective = AMSoftmax(config.embedding, config.classes)
         self.initialise()
 
-    def forward(self, audio, lengths=None):
+    def forward(self, inputs, lengths=None):
         """-> logits (batch, embedding width): what the loss compares with a direction a speaker.
         For comparing two recordings take the cosine of their `embed`."""
-        return self.classifier(self.embed(audio, lengths))
+        return self.classifier(self.embed(inputs, lengths))
 
-    def embed(self, audio, lengths=None):
+    def embed(self, inputs, lengths=None):
         """-> (batch, embedding width)."""
-        x = self.projector(self.heard(audio, lengths))
+        x = self.projector(self.heard(inputs, lengths))
         frames = [x.shape[1]] * len(x)
         if lengths is not None:
-            frames = self.encoder.output_lengths(inputs.lengths(lengths)).tolist()
+            frames = self.encoder.output_lengths(checked.lengths(lengths)).tolist()
         # as published: dilation is not counted, so the last frames counted may be of padding
         c = self.config
         lost = sum(kernel - 1 for kernel in c.tdnn_kernels)
@@ -231,9 +232,9 @@ class XVector(Head):
         pooled = [torch.std_mean(row[: n - lost], dim=0) for row, n in zip(x, frames, strict=True)]
         return self.embedding(torch.stack([torch.cat([mean, std]) for std, mean in pooled]))
 
-    def loss(self, audio, labels, lengths=None):
+    def loss(self, inputs, labels, lengths=None):
         """AM-softmax; labels: (batch,), the speakers."""
-        return losses.am_softmax_loss(self(audio, lengths), self.objective.weight, labels)
+        return losses.am_softmax_loss(self(inputs, lengths), self.objective.weight, labels)
 
 
 class TimeDelay(nn.Linear):

@@ -128,7 +128,10 @@ def read_file(path):
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         raise checkpoint_files.unreadable(path, error) from error
     if not (isinstance(tensors, dict) and all(torch.is_tensor(t) for t in tensors.values())):
-        raise ValueError(f"{path} holds other things than tensors; a plain state dict is expected")
+        raise ValueError(
+            f"expected tensors by name, plain weights, in {path}, got other things; save the "
+            "model's state_dict() alone"
+        )
     return tensors
 
 

@@ -209,7 +209,9 @@ class Whisper(nn.Module):
         token_mask: (batch, tokens), True = real token. Tensors, NumPy arrays or lists; the mel
         takes the model's number type. Raises ValueError for other shapes and unknown tokens.
         """
-        memory = self.encode(mel)
+        return self._logits(self.encode(mel), tokens, token_mask)
+
+    def _logits(self, memory, tokens, token_mask=None):
         tokens = inputs.tokens(tokens, self.config.vocabulary, memory.device)
         if len(memory) != len(tokens):
             raise ValueError(
@@ -218,9 +220,12 @@ class Whisper(nn.Module):
         return self.decoder(tokens, memory, token_mask)
 
     def encode(self, mel, lengths=None):
-        """(batch, mel bins, mel frames) -> memory (batch, frames, width)."""
+        """(batch, mel bins, mel frames) -> memory (batch, frames, width).
+
+        lengths (batch,): real mel frames; in training, SpecAugment hides no others.
+        """
         if self.training and self.config.spec_augment is not None:
-            mel = hide_spans(self.encoder.checked(mel), self.config.spec_augment)
+            mel = hide_spans(self.encoder.checked(mel), self.config.spec_augment, lengths)
         return self.encoder(mel, lengths)
 
     def decode(self, tokens, memory=None, memory_mask=None, cache=None, token_mask=None):
@@ -237,13 +242,15 @@ class Whisper(nn.Module):
         """Only the decoder learns from now on."""
         self.encoder.requires_grad_(False)
 
-    def loss(self, mel, labels):
+    def loss(self, mel, labels, lengths=None):
         """Mean cross-entropy of the labels (batch, tokens); -100 is not counted. The decoder
-        reads the labels shifted right by one: it never sees the token it must say."""
+        reads the labels shifted right by one: it never sees the token it must say. lengths as in
+        `encode`."""
         c = self.config
         labels = inputs.tokens(labels, c.vocabulary, self.encoder.conv1.weight.device, ignored=-100)
         tokens = tokenizers.shift_tokens_right(labels, c.pad, c.start)
-        return F.cross_entropy(self(mel, tokens).flatten(0, 1), labels.flatten())
+        logits = self._logits(self.encode(mel, lengths), tokens)
+        return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
 
 
 def _finite(x):
@@ -254,9 +261,14 @@ def _finite(x):
     return x
 
 
-def hide_spans(mel, config):
-    """SpecAugment (Park et al. 2019) on mel (batch, mel bins, mel frames): hidden spans are 0."""
+def hide_spans(mel, config, lengths=None):
+    """SpecAugment (Park et al. 2019) on mel (batch, mel bins, mel frames): hidden spans are 0.
+
+    lengths (batch,): real mel frames of each row, the only ones that time spans hide; None: all.
+    """
     batch, mel_bins, mel_frames = mel.shape
+    if lengths is not None:
+        lengths = inputs.lengths(lengths, batch, mel_frames).numpy()
     # One draw from torch seeds the spans, so torch.manual_seed alone repeats a training run.
     rng = np.random.default_rng(torch.randint(2**31, ()).item())
     hidden = torch.zeros_like(mel, dtype=torch.bool)
@@ -266,7 +278,7 @@ def hide_spans(mel, config):
     ):
         if probability > 0:
             spans = spec_augment.span_mask(
-                (batch, size), probability, length, min_spans=min_spans, rng=rng
+                (batch, size), probability, length, lengths if axis == 1 else None, min_spans, rng
             )
             hidden |= torch.from_numpy(spans).to(mel.device).unsqueeze(axis)
     return mel.masked_fill(hidden, 0.0)
