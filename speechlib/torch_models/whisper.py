@@ -226,7 +226,8 @@ class Whisper(nn.Module):
         """
         if self.training and self.config.spec_augment is not None:
             mel = hide_spans(self.encoder.checked(mel), self.config.spec_augment, lengths)
-        return self.encoder(mel, lengths)
+        # lengths only where there are any: a learner's own encoder takes the mel alone
+        return self.encoder(mel) if lengths is None else self.encoder(mel, lengths)
 
     def decode(self, tokens, memory=None, memory_mask=None, cache=None, token_mask=None):
         """Tokens and memory, or new tokens and a cache -> logits (batch, tokens, vocabulary)."""
