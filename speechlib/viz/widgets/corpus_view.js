@@ -5,7 +5,7 @@
 const RATE = 16000;
 const WAVE_HEIGHT = 60, MEL_HEIGHT = 110, GAP = 4;
 const FADE = RATE / 200; // 5 ms, so that a cut does not click
-const LEGIBLE = 100; // pixels a second from which words fit into their boxes
+const LEGIBLE = 90; // pixels a second from which words fit into their boxes
 const WIDEST = 8000; // pixels: wider canvases stay empty in some browsers
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], Home: [-1e9, 0], End: [1e9, 0],
   ArrowUp: [0, -1], ArrowDown: [0, 1] };
