@@ -2,6 +2,7 @@
 one compilation, random keys, number types, errors."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -300,8 +301,9 @@ def test_only_what_is_missing_is_drawn():
     for name, p in loading.named_parameters(partly).items():
         wanted = {"norm.bias": own[name] * 0 + 5, "blocks.1.self_norm.scale": own[name] * 3}
         assert_close(p[...], wanted.get(name, own[name]), name)
-    other = loading.initialise(make, seed=2)
-    assert not np.array_equal(other.projection.linear.kernel[...], own["projection.linear.kernel"])
+    one = own.pop("projection.linear.kernel")
+    other = loading.initialise(make, own, seed=2)
+    assert not np.array_equal(other.projection.linear.kernel[...], one)
 
 
 def test_params_that_do_not_fit_are_all_listed():
@@ -398,11 +400,9 @@ def test_wrong_inputs(model, call, message):
         call(model, given()[0].copy())
 
 
-def test_a_model_of_several_end_tokens_can_be_compiled(folder, tmp_path):
+def test_a_model_of_several_end_tokens_can_be_compiled():
     """Configs are part of a compiled program's name, so they must be hashable."""
     config = configs.Speech2Text2Config.from_hugging_face(DECODER | {"eos_token_id": [2, 5]})
     assert hash(config) and config.end == (2, 5)
-    decoder = loading.initialise(lambda rngs: Speech2Text2(config, rngs))
-    decoder.eval()
-    assert generation.end_and_pad(decoder) == ((2, 5), 1)
+    assert generation.end_and_pad(SimpleNamespace(config=config)) == ((2, 5), 1)
     assert config.to_hugging_face()["eos_token_id"] == [2, 5]
