@@ -759,9 +759,10 @@ def writer_as_library(fn):
     """The learner's decoder knows no cache: what went before is kept here and read again. Where
     some tokens are padding the library's own answers: the exercise has none."""
 
-    def decoder_forward(self, tokens, memory=None, token_mask=None, cache=None):
-        if token_mask is not None:
-            return _decoder_forward(self, tokens, memory, token_mask, cache)
+    def decoder_forward(self, tokens, memory=None, token_mask=None, cache=None, memory_mask=None):
+        beams = cache is not None and len(cache.memory[0][0]) != len(tokens)
+        if token_mask is not None or memory_mask is not None or beams:  # the lesson has none
+            return _decoder_forward(self, tokens, memory, token_mask, cache, memory_mask)
         if cache is None:
             return fn(self, tokens, self.memories(memory))
         before = getattr(cache, "said", tokens[:, :0])
