@@ -29,7 +29,9 @@ def log_mel(seconds, mel_bins, rounds):
             wave, sampling_rate=audio.SAMPLE_RATE, return_tensors="np"
         ),
     }
-    table(f"log-mel of {seconds} s in a window of 30 s, {mel_bins} bins", in_turns(jobs, rounds))
+    table(
+        f"log-mel of {seconds} s in a window of 30 s, {mel_bins} bins", in_turns(jobs, rounds, 10)
+    )
 
 
 def span_mask(probability, rounds):
@@ -40,7 +42,7 @@ def span_mask(probability, rounds):
         "ours, RandomState": lambda: spec_augment.span_mask(*given, min_spans=2, rng=old),
         "transformers": lambda: _compute_mask_indices(*given, min_masks=2),
     }
-    table(f"span_mask (32, 1500), probability {probability}", in_turns(jobs, 5 * rounds))
+    table(f"span_mask (32, 1500), probability {probability}", in_turns(jobs, rounds, 100))
 
 
 def importing(rounds):
@@ -52,7 +54,7 @@ def importing(rounds):
     table("import speechlib", {"ours": seconds})
 
 
-def main(rounds=10):
+def main(rounds=5):
     """Prints the tables."""
     print(f"Log-mel, SpecAugment, import; {THREADS} threads")
     for seconds, mel_bins in ((30, 80), (30, 128), (11, 80)):

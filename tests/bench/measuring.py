@@ -7,18 +7,27 @@ import sys
 import time
 
 THREADS = min(2, os.cpu_count() or 1)
+PAUSE = 0.3  # seconds; OpenMP's threads wait for 0.2
 
 
-def in_turns(functions, rounds):
+def in_turns(functions, rounds, times=1):
     """name -> seconds of each round. Functions take turns, so that a busy moment of the machine
-    meets all of them; the first turn, which fills caches, does not count."""
+    meets all of them; the first turn, which fills caches, does not count. Between turns a moment
+    passes: threads of the last function stop to wait for work (they do it at full speed).
+
+    times: runs a turn, of which the mean counts, for what is over before a processor is awake.
+    """
     seconds = {name: [] for name in functions}
     for turn in range(rounds + 1):
         for name, function in functions.items():
+            time.sleep(PAUSE)
+            if times > 1:
+                function()
             start = time.perf_counter()
-            function()
+            for _ in range(times):
+                function()
             if turn:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append((time.perf_counter() - start) / times)
     return seconds
 
 
