@@ -8,7 +8,7 @@ import sys
 import tempfile
 
 import torch
-from measuring import THREADS, in_turns, peak_of, print_peak, table
+from measuring import THREADS, Worker, in_turns, serve, table
 from transformers import WavLMConfig, WavLMModel
 
 import speechlib as sl
@@ -36,17 +36,19 @@ def main(rounds=5):
     with tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(0)
         WavLMModel(WavLMConfig()).save_pretrained(folder)
-        jobs = {name: job(name, folder) for name in NAMES}
-        ours, theirs = jobs["ours float32"](), jobs["transformers float32"]().last_hidden_state
-        seconds = in_turns(jobs, rounds)
-        peaks = {name: peak_of(__file__, name, folder) for name in NAMES}
-        table("forward, 30 s", seconds, peaks)
-        print(f"\nLargest difference in float32: {(ours - theirs).abs().max():.1e}.")
+        ours, theirs = (job(f"{who} float32", folder)() for who in ("ours", "transformers"))
+        jobs = {name: Worker(__file__, name, folder) for name in NAMES}
+        seconds, peaks = in_turns(jobs, rounds), {name: w.peak for name, w in jobs.items()}
+        table("WavLM-base, 30 s", seconds, peaks)
+        for worker in jobs.values():
+            worker.close()
+        apart = (ours - theirs.last_hidden_state).abs().max()
+        print(f"\nLargest difference in float32: {apart:.1e}.")
 
 
 if __name__ == "__main__":
     torch.set_num_threads(THREADS)
-    if sys.argv[1:2] == ["--peak"]:
-        print_peak(job(*sys.argv[2:]))
+    if sys.argv[1:2] == ["--serve"]:
+        serve(job(*sys.argv[2:]))
     else:
         main(*map(int, sys.argv[1:]))

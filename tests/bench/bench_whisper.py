@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measuring import THREADS, in_turns, peak_of, print_peak, table
+from measuring import THREADS, Worker, in_turns, serve, table
 from whisper_peers import PEERS, TOKENS, made, make_folder
 
 import speechlib as sl
@@ -37,14 +37,14 @@ def job(work, name, folder):
 
 def measure(work, folder, rounds):
     title, names = WORKS[work]
-    jobs = {name: job(work, name, folder) for name in names}
-    if work != "encoder":
-        texts = {name: jobs[name]() for name in names}
-        assert all(len(text) == TOKENS for text in texts.values()), "not 100 tokens everywhere"
-    seconds = in_turns(jobs, rounds)
-    peaks = {name: peak_of(__file__, work, name, str(folder)) for name in names}
+    jobs = {name: Worker(__file__, work, name, str(folder)) for name in names}
+    seconds, peaks = in_turns(jobs, rounds), {name: worker.peak for name, worker in jobs.items()}
     table(title, seconds, peaks, unit=1 if work == "encoder" else TOKENS)
+    texts = {name: worker.result for name, worker in jobs.items()}
+    for worker in jobs.values():
+        worker.close()
     if work != "encoder":
+        assert all(len(text) == TOKENS for text in texts.values()), "not 100 tokens everywhere"
         same = [name for name in names if texts[name] == texts["ours float32"]]
         print(f"\nThe same text: {', '.join(same)}.")
 
@@ -90,7 +90,7 @@ def main(rounds=5):
 
 if __name__ == "__main__":
     torch.set_num_threads(THREADS)
-    if sys.argv[1:2] == ["--peak"]:
-        print_peak(job(*sys.argv[2:]))
+    if sys.argv[1:2] == ["--serve"]:
+        serve(job(*sys.argv[2:]))
     else:
         main(*map(int, sys.argv[1:]))

@@ -1,5 +1,6 @@
-"""What the benchmarks share: taking turns, peak memory in a process of its own, tables."""
+"""What the benchmarks share: taking turns, jobs in processes of their own, tables."""
 
+import json
 import os
 import statistics
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 
 THREADS = min(2, os.cpu_count() or 1)
+MARK = "measured: "
 PAUSE = 0.3  # seconds; OpenMP's threads wait for 0.2
 
 
@@ -25,9 +27,10 @@ def in_turns(functions, rounds, times=1):
                 function()
             start = time.perf_counter()
             for _ in range(times):
-                function()
+                told = function()
+            taken = told if isinstance(function, Worker) else time.perf_counter() - start
             if turn:
-                seconds[name].append((time.perf_counter() - start) / times)
+                seconds[name].append(taken / times)
     return seconds
 
 
@@ -57,24 +60,49 @@ def table(title, seconds, peaks=None, unit=1.0):
         )
 
 
-def peak_of(file, *arguments):
-    """MB that one run needs beyond what is loaded: `file --peak arguments` in a process of its own
-    prints it (see `print_peak`)."""
-    done = subprocess.run(
-        [sys.executable, file, "--peak", *arguments], capture_output=True, text=True
-    )
-    if done.returncode:
-        raise RuntimeError(f"{file} --peak {' '.join(arguments)}:\n{done.stderr[-2000:]}")
-    return float(done.stdout.split()[-1])
+class Worker:
+    """A job in a process of its own, called like a function: libraries that bring their own threads
+    slow each other down in one process. `file --serve arguments` runs it (see `serve`)."""
+
+    def __init__(self, file, *arguments):
+        command = [sys.executable, file, "--serve", *arguments]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
+        first = json.loads(self._answer())
+        self.peak, self.result = first["peak"], first["result"]  # MB; what the first run returned
+
+    def _answer(self):
+        line = self.process.stdout.readline()
+        while line and not line.startswith(MARK):  # libraries print things, too
+            line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.process.args} ended with {self.process.wait()}")
+        return line.removeprefix(MARK)
+
+    def __call__(self):
+        """Runs it once -> seconds."""
+        self.process.stdin.write("run\n")
+        self.process.stdin.flush()
+        return float(self._answer())
+
+    def close(self):
+        """Ends the process."""
+        self.process.stdin.close()
+        self.process.wait()
 
 
-def print_peak(function):
-    """Called in that process."""
+def serve(function):
+    """Called in that process: the first run says what memory it needs beyond what is loaded."""
     with open("/proc/self/clear_refs", "w") as file:
         file.write("5")  # the peak counts from here
     before = _status("VmRSS")
-    function()
-    print(_status("VmHWM") - before)
+    result = function()
+    first = {"peak": _status("VmHWM") - before, "result": result if type(result) is list else None}
+    print(f"{MARK}{json.dumps(first)}", flush=True)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        function()
+        print(f"{MARK}{time.perf_counter() - start}", flush=True)
 
 
 def _status(name):
