@@ -6,6 +6,7 @@ input -> output: what is right and what was said -> errors divided by the right 
 Special here: the rate is of the whole corpus (all errors over all words), not a mean of rates.
 """
 
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,16 +112,40 @@ def wer_interval(
     The bootstrap over utterances (Bisani and Ney 2004): utterances are drawn with replacement, as
     many as there are. Utterances of one speaker resemble each other, so the truth is wider.
     """
-    if not 0 < level < 1:
-        raise ValueError(f"expected a level between 0 and 1, got {level}")
     errors = _each(references, hypotheses, _words)
     _ = sum(errors, Errors(0, 0, 0, 0)).rate  # complains where there is no rate
-    total = np.array([each.total for each in errors])
-    length = np.array([each.length for each in errors])
-    drawn = np.random.default_rng(seed).integers(len(errors), size=(draws, len(errors)))
-    lengths = length[drawn].sum(axis=1)
-    rates = total[drawn].sum(axis=1)[lengths > 0] / lengths[lengths > 0]
-    low, high = np.quantile(rates, [(1 - level) / 2, (1 + level) / 2])
+    counts = np.array([(each.total, each.length) for each in errors])
+    return bootstrap(_rate_of_counts, counts, level=level, draws=draws, seed=seed)
+
+
+def _rate_of_counts(counts):
+    """counts: (utterances, 2), errors and words. No words: no rate."""
+    errors, words = counts.sum(axis=0)
+    return errors / words if words else float("nan")
+
+
+def bootstrap(
+    statistic, items, level: float = 0.95, draws: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """(low, high): where a number lies in `level` of `draws` data sets drawn from this one.
+
+    statistic(items) -> the number; items: a list or an array whose first axis is items. As many
+    items are drawn as there are, with replacement (Efron 1979). A draw that has no such number
+    (NaN, or a ValueError: no words, one class) is left out; ValueError when that is all of them.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"expected a level between 0 and 1, got {level}")
+    if not len(items):
+        raise ValueError("expected items to draw from, got none")
+    found = []
+    for chosen in np.random.default_rng(seed).integers(len(items), size=(draws, len(items))):
+        drawn = items[chosen] if isinstance(items, np.ndarray) else [items[i] for i in chosen]
+        with contextlib.suppress(ValueError):
+            found.append(float(statistic(drawn)))
+    found = [value for value in found if value == value]
+    if not found:
+        raise ValueError(f"none of {draws} draws from {len(items)} items has such a number")
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 

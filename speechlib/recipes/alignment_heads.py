@@ -4,9 +4,13 @@ input -> output: a model from `sl.load` and utterances -> [[layer, head], ...], 
 Special: Whisper's released checkpoints name such heads; here they are found again for our own.
 """
 
+import json
+from pathlib import Path
+
 import numpy as np
 import torch
 
+import speechlib as sl
 from speechlib.torch_models import generation
 from speechlib.torch_models.short_form import mel_for
 from speechlib.torch_models.word_timing import cross_attention, tokenizer_of
@@ -20,6 +24,14 @@ def alignment_heads(model, utterances, least=0.94):
     shares = {head: share_inside(spoken, head) for head in heads}
     good = [head for head in heads if shares[head] >= least * max(shares.values())]
     return [list(head) for head in sorted(good, key=shares.get, reverse=True)]
+
+
+def write_into(folder, utterances):
+    """Notes them in a checkpoint's generation_config.json, where `transcribe` looks for them."""
+    file = Path(folder, "generation_config.json")
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    settings["alignment_heads"] = alignment_heads(sl.load(folder), utterances)
+    file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def share_inside(spoken, head):

@@ -1,41 +1,41 @@
-"""What a digits checkpoint is worth, measured on voices it never heard; written into its card.
+"""What a digits checkpoint is worth, measured on voices it never heard.
 
-input -> output: a checkpoint folder -> its `card.json`, with every figure's number of items and
-interval. `python -m speechlib.recipes.measuring FOLDER [--real FOLDER --only SPEAKER …]`
+input -> output: a model -> the figures of its card, each with its number of items and its interval.
+`python -m speechlib evaluate whisper-digits [--real FOLDER --only SPEAKER …]` shows them.
 """
 
-import argparse
-import json
-import warnings
 from pathlib import Path
 
 import numpy as np
 
 import speechlib as sl
-from speechlib import audio, corpus, metrics
-from speechlib.recipes import alignment_heads, whisper_digits
+from speechlib import audio, corpus
+from speechlib.recipes import scoring
+from speechlib.tokenizers import DIGIT_WORDS
 
 GAP_S = (0.1, 0.5)  # silence between the recordings that are joined to a string
 
 
-def _rate(pairs, what):
-    """(wanted, written) texts -> a figure with its interval."""
-    wanted, written = zip(*pairs, strict=True)
-    low, high = metrics.wer_interval(wanted, written)
-    return {
-        "on": what,
-        "word_error_rate": round(metrics.wer(wanted, written), 4),
-        "interval_95": [round(low, 4), round(high, 4)],
-        "recordings": len(wanted),
-        "words": sum(len(text.split()) for text in wanted),
+def measure(model, args=None):
+    """Every figure; args: what `evaluate` was told, `.real` a folder and `.only` speakers."""
+    figures = {
+        "test": on_corpus(model, "test", confused=True),
+        "valid": on_corpus(model, "valid"),
+        "other_sounds": on_other_sounds(model),
+        "word_times": word_times(model, "test"),
     }
+    if args is not None and args.real:
+        figures |= on_people(model, args.real, args.only)
+    return figures
 
 
-def on_corpus(model, split):
-    """WER on the digit strings of a split of the bundled corpus."""
+def on_corpus(model, split, confused=False):
+    """WER on the digit strings of a split of the bundled corpus; confused: digit by digit too."""
     pairs = [(u.text, sl.transcribe(u.wave(), model).text) for u in corpus.digits(split)]
     voices = {u.voice for u in corpus.digits(split)}
-    return _rate(pairs, f"{len(voices)} synthetic voices of the corpus' {split} split")
+    more = {"confusion": scoring.word_confusion(pairs, DIGIT_WORDS)} if confused else {}
+    on = f"{len(voices)} synthetic voices of the corpus' {split} split"
+    return scoring.wer_figure(pairs, on, **more)
 
 
 def on_people(model, folder, speakers, count=200, seed=11):
@@ -43,13 +43,17 @@ def on_people(model, folder, speakers, count=200, seed=11):
     rng, figures = np.random.default_rng(seed), {}
     for speaker in speakers:
         paths = sorted(Path(folder).glob(f"*_{speaker}_*.wav"))
+        if not paths:
+            raise ValueError(f"{folder} has no files named digit_{speaker}_index.wav")
         for name, longest in (("single", 1), ("strings", 4)):
             pairs = []
             for number in range(count):
                 chosen = [paths[n] for n in rng.integers(len(paths), size=number % longest + 1)]
-                text = " ".join(whisper_digits.DIGIT_WORDS[int(p.stem[0])] for p in chosen)
+                text = " ".join(DIGIT_WORDS[int(p.stem[0])] for p in chosen)
                 pairs.append((text, sl.transcribe(_joined(chosen, rng), model).text))
-            figures[f"{speaker}_{name}"] = _rate(pairs, f"{speaker}, {name}, never trained on")
+            figures[f"{speaker}_{name}"] = scoring.wer_figure(
+                pairs, f"{speaker}, {name}, never trained on"
+            )
     return figures
 
 
@@ -87,36 +91,6 @@ def word_times(model, split):
     return {
         "on": f"words of the corpus' {split} split that were written rightly",
         "words": len(starts),
-        "median_start_error_s": round(float(np.median(starts)), 3),
-        "median_end_error_s": round(float(np.median(ends)), 3),
+        "median_start_error_s": round(float(np.median(starts)), 3) if starts else None,
+        "median_end_error_s": round(float(np.median(ends)), 3) if ends else None,
     }
-
-
-def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--real", metavar="FOLDER", help="recordings digit_speaker_index.wav")
-    parser.add_argument("--only", nargs="*", default=[], help="speakers that were not trained on")
-    args = parser.parse_args(arguments)
-    warnings.simplefilter("ignore", UserWarning)
-    settings_file = args.folder / "generation_config.json"
-    settings = json.loads(settings_file.read_text())
-    heads = alignment_heads.alignment_heads(sl.load(args.folder), corpus.digits("valid"))
-    settings["alignment_heads"] = heads
-    settings_file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    model = sl.load(args.folder)
-    figures = {"test": on_corpus(model, "test"), "valid": on_corpus(model, "valid")}
-    if args.only:
-        figures |= on_people(model, args.real, args.only)
-    figures["other_sounds"] = on_other_sounds(model)
-    figures["word_times"] = word_times(model, "test")
-    print(json.dumps(figures, indent=2))
-    card_file = args.folder / "card.json"
-    card = json.loads(card_file.read_text()) if card_file.is_file() else {}
-    card |= {"parameters": sum(p.numel() for p in model.parameters())}
-    card["metrics"] = card.get("metrics", {}) | figures
-    card_file.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
