@@ -20,7 +20,8 @@ from speechlib import audio
 
 FREQUENCIES = audio.WINDOW // 2 + 1  # 0 to 8000 Hz in steps of 40 Hz
 HOP_S = audio.HOP / audio.SAMPLE_RATE
-LENGTHS = (0.2, 0.2, 0.2, 0.2, 0.1, 0.1)  # how often a string has 1, 2, ... 6 digits
+LENGTHS = (0.35, 0.2, 0.15, 0.15, 0.1, 0.05)  # how often a string has 1, 2, ... 6 digits
+FITTING = 6  # tries to find a clip that is no longer than the window
 
 
 @dataclass(frozen=True)
@@ -83,16 +84,17 @@ class Mixer:
         total = sum(shares.values())
         self.kinds, self.shares = list(shares), [share / total for share in shares.values()]
 
-    def example(self, number):
+    def example(self, number, mix=None):
         """-> log-mel (mel bins, mel frames) float32, and the words in it: a list of
-        (word, first mel frame, end mel frame)."""
+        (word, first mel frame, end mel frame). mix: another window or other noise for once."""
+        mix = mix or self.mix
         rng = np.random.default_rng((self.seed, number))
         kind = rng.choice(self.kinds, p=self.shares)
-        power = np.zeros((self.mix.mel_bins, self.mix.mel_frames), dtype=np.float32)
+        power = np.zeros((mix.mel_bins, mix.mel_frames), dtype=np.float32)
         words = [] if kind == "silence" else self._speak(power, kind, rng)
-        power = _in_a_room(power, rng) if rng.random() < self.mix.rooms else power
+        power = _in_a_room(power, rng) if rng.random() < mix.rooms else power
         loud = _loudness(power) or 0.1
-        power = power + self._background(loud, rng)
+        power = power + self._background(loud, mix, rng)
         power = self._through_a_channel(power, rng)
         power *= 10 ** rng.uniform(-3.5, 1.0)  # the recording's level: -35 to +10 dB
         return audio.log_scaled(power).astype(np.float32), words
@@ -110,6 +112,10 @@ class Mixer:
                 voice = voices[rng.integers(len(voices))]
             clips = self.groups[kind][voice]
             clip = clips[rng.integers(len(clips))]
+            for _ in range(FITTING):  # a short window wants a short clip
+                if words or clip.power.shape[1] * person.duration < 0.9 * power.shape[1]:
+                    break
+                clip = clips[rng.integers(len(clips))]
             root = _cut_close(clip.power, rng) if len(clip.words) == 1 else clip.power
             warped, heard = _warped(root, person, rng)
             sound = self.filters @ warped
@@ -127,11 +133,11 @@ class Mixer:
             place += size + int(rng.integers(0, 8 if tight else 60))
         return words
 
-    def _background(self, speech, rng):
+    def _background(self, speech, mix, rng):
         """Hiss of any colour, hum, sometimes people, below the power of the speech."""
-        if rng.random() < self.mix.clean:
+        if rng.random() < mix.clean:
             return 0.0  # a digitally silent background exists as well
-        bins, frames = self.mix.mel_bins, self.mix.mel_frames
+        bins, frames = mix.mel_bins, mix.mel_frames
         first = int(rng.integers(self.hiss.shape[1] - frames))
         colour = _smooth(rng, bins, 8, 6.0) - np.linspace(0, rng.uniform(0, 30), bins)
         colour = 10 ** (colour / 10)
@@ -140,15 +146,15 @@ class Mixer:
         if rng.random() < 0.1:  # mains hum and its overtones
             hum = rng.choice([50, 60]) * np.arange(1, 6)
             noise[np.abs(self.centres[:, None] - hum).argmin(axis=0)] += 10
-        noise *= speech * 10 ** -rng.uniform(self.mix.least_snr_db / 10, 4.5)
+        noise *= speech * 10 ** -rng.uniform(mix.least_snr_db / 10, 4.5)
         if self.groups["other"] and rng.random() < 0.15:
-            noise += self._babble(rng) * speech * 10 ** -rng.uniform(1.0, 3.0)
+            noise += self._babble(frames, rng) * speech * 10 ** -rng.uniform(1.0, 3.0)
         return noise.astype(np.float32)
 
-    def _babble(self, rng):
+    def _babble(self, frames, rng):
         """Somebody talking in the background, loudness 1."""
         voices = list(self.groups["other"].values())
-        track = np.zeros((self.mix.mel_bins, self.mix.mel_frames), dtype=np.float32)
+        track = np.zeros((self.mix.mel_bins, frames), dtype=np.float32)
         for _ in range(3):
             clips = voices[rng.integers(len(voices))]
             root = clips[rng.integers(len(clips))].power[:, : track.shape[1]]
