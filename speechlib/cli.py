@@ -17,6 +17,10 @@ COMMANDS = {
     "lessons": ("speechlib.lessons.command", "start the lessons; update, reset or report them"),
     "transcribe": ("speechlib.transcribe_command", "write down what is said in sound files"),
     "train": ("speechlib.recipes.command", "train a bundled model again, from the corpus"),
+    "evaluate": (
+        "speechlib.recipes.evaluating",
+        "measure trained models, and write it down",
+    ),
     "corpus": ("speechlib.corpus.command", "download real recordings; make the bundled set again"),
     "doctor": ("speechlib.doctor", "say what is installed, what is missing and what to type"),
 }

@@ -47,6 +47,8 @@ def test_word_error_rate_is_that_of_metrics():
     pairs = [("one two", "one"), ("three", "three"), ("four", "five")]
     found = scoring.wer_figure(pairs, "three texts")
     assert found["word_error_rate"] == 0.5 and (found["recordings"], found["words"]) == (3, 4)
+    assert found["baseline"] == {"empty text": 1.0} and metrics.wer([pairs[0][0]], [""]) == 1.0
+    assert found["baseline"] == {"empty text": 1.0} and metrics.wer([pairs[0][0]], [""]) == 1.0
     interval = metrics.wer_interval(*zip(*pairs, strict=True))
     assert found["interval_95"] == pytest.approx(interval, abs=1e-4)
 

@@ -30,6 +30,7 @@ PLOTS = {
     "cross_attention": lambda ax=None: viz.plot_cross_attention(WEIGHTS, ax, tokens=list("abcd")),
     "masks": lambda ax=None: viz.plot_masks({"causal": np.tril(np.ones((5, 5), bool))}, ax),
     "sinusoids": lambda ax=None: viz.plot_sinusoids(TABLE, ax),
+    "confusion": lambda ax=None: viz.plot_confusion([[9, 1], [0, 4]], ["yes", "no"], ax),
     "matrix": lambda ax=None: viz.plot_matrix([[1.0, -2.0], [0.25, 4.0]], ax),
 }
 

@@ -18,15 +18,14 @@ GAP_S = (0.1, 0.5)  # silence between the recordings that are joined to a string
 
 def measure(model, args=None):
     """Every figure; args: what `evaluate` was told, `.real` a folder and `.only` speakers."""
-    figures = {
+    people = on_people(model, args.real, args.only) if args is not None and args.real else {}
+    return {
         "test": on_corpus(model, "test", confused=True),
         "valid": on_corpus(model, "valid"),
         "other_sounds": on_other_sounds(model),
         "word_times": word_times(model, "test"),
+        **people,
     }
-    if args is not None and args.real:
-        figures |= on_people(model, args.real, args.only)
-    return figures
 
 
 def on_corpus(model, split, confused=False):

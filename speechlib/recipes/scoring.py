@@ -25,11 +25,15 @@ def figure(name, statistic, items, on, *, seed=0, baseline=None, counted="items"
 
 
 def wer_figure(pairs, on, *, seed=0, baseline=None, **more):
-    """Word error rate. pairs: (wanted text, written text) of each recording."""
+    """Word error rate. pairs: (wanted text, written text) of each recording.
+
+    Baseline: "empty text", who writes nothing misses every word and nothing else.
+    """
     wanted, written = zip(*pairs, strict=True)
     value, interval = metrics.wer(wanted, written), metrics.wer_interval(wanted, written, seed=seed)
     counts = {"recordings": len(wanted), "words": sum(len(text.split()) for text in wanted)}
-    return _figure("word_error_rate", value, interval, on, baseline, counts | more)
+    simple = {"empty text": 1.0} | (baseline or {})
+    return _figure("word_error_rate", value, interval, on, simple, counts | more)
 
 
 def accuracy_figure(wanted, found, on, labels=None, *, name="accuracy", seed=0, baseline=None,

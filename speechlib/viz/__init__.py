@@ -18,6 +18,7 @@ _PUBLIC = {
     "pick_masks": "mask_picker", "MaskPicker": "mask_picker",
     "plot_stages": "whisper_plots", "plot_step": "whisper_plots", "plot_gaps": "whisper_plots",
     "pick_step": "whisper_plots", "StepPicker": "whisper_plots",
+    "plot_confusion": "confusion_plots",
     "plot_curves": "curves", "LiveCurves": "curves",
     "show": "display",
     "play": "listening", "Player": "listening", "hear_row": "listening", "hear_span": "listening",
