@@ -48,15 +48,19 @@ def load_tokenizer(folder) -> "Tokenizer":
     )
 
 
-def word_tokenizer(words=DIGIT_WORDS, special=SPECIAL_TOKENS, folder=None) -> "Tokenizer":
+def word_tokenizer(
+    words=DIGIT_WORDS, special=SPECIAL_TOKENS, folder=None, words_first=False
+) -> "Tokenizer":
     """A tokenizer that knows whole words: ids 0.. for `special`, then one for each word.
 
     folder: where to write tokenizer.json; None: nowhere. Text is lower-cased and split at spaces.
+    words_first: the words' ids before the special ones, as a Whisper with time tokens has them:
+    its rules take all ids below the end token for text.
     """
     from tokenizers import Tokenizer as Backend
     from tokenizers import models, normalizers, pre_tokenizers
 
-    tokens = [*special, *words]
+    tokens = [*words, *special] if words_first else [*special, *words]
     if len(set(tokens)) != len(tokens):
         raise ValueError(f"every word and special token must occur once, got {tokens}")
     backend = Backend(models.WordLevel({token: number for number, token in enumerate(tokens)}))

@@ -11,7 +11,7 @@ every step sees new examples.
 Sources: vocal tract length perturbation, Jaitly and Hinton 2013; mixing and rooms, Ko et al. 2017.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.signal
@@ -92,12 +92,26 @@ class Mixer:
         kind = rng.choice(self.kinds, p=self.shares)
         power = np.zeros((mix.mel_bins, mix.mel_frames), dtype=np.float32)
         words = [] if kind == "silence" else self._speak(power, kind, rng)
+        power = self.recorded(power, mix, rng)
+        power *= 10 ** rng.uniform(-3.5, 1.0)  # the recording's level: -35 to +10 dB
+        return audio.log_scaled(power).astype(np.float32), words
+
+    def recorded(self, power, mix, rng):
+        """What a microphone makes of mel power (mel bins, mel frames): a room, noise, a channel."""
         power = _in_a_room(power, rng) if rng.random() < mix.rooms else power
         loud = _loudness(power) or 0.1
         power = power + self._background(loud, mix, rng)
-        power = self._through_a_channel(power, rng)
-        power *= 10 ** rng.uniform(-3.5, 1.0)  # the recording's level: -35 to +10 dB
-        return audio.log_scaled(power).astype(np.float32), words
+        return self._through_a_channel(power, rng)
+
+    def spoken(self, clip, person, rng):
+        """A clip said by this person -> mel power (mel bins, frames), its (word, first frame, end
+        frame)."""
+        warped, heard = _warped(clip.power, person, rng)
+        spans = np.searchsorted(heard, clip.spans).reshape(-1, 2)  # frames of this sound
+        return self.filters @ warped, [
+            (word, int(start), int(end))
+            for word, (start, end) in zip(clip.words, spans, strict=True)
+        ]
 
     def _speak(self, power, kind, rng):
         """Writes clips one after another into power; returns the words and their frames."""
@@ -116,20 +130,16 @@ class Mixer:
                 if words or clip.power.shape[1] * person.duration < 0.9 * power.shape[1]:
                     break
                 clip = clips[rng.integers(len(clips))]
-            root = _cut_close(clip.power, rng) if len(clip.words) == 1 else clip.power
-            warped, heard = _warped(root, person, rng)
-            sound = self.filters @ warped
+            if len(clip.words) == 1:
+                clip = replace(clip, power=_cut_close(clip.power, rng))
+            sound, heard = self.spoken(clip, person, rng)
             size = sound.shape[1]
             if place + size > power.shape[1]:
                 if words or size > power.shape[1]:
                     break
                 place = power.shape[1] - size
             power[:, place : place + size] += sound
-            spans = np.searchsorted(heard, clip.spans).reshape(-1, 2)  # frames of this sound
-            words += [
-                (word, place + int(start), place + int(end))
-                for word, (start, end) in zip(clip.words, spans, strict=True)
-            ]
+            words += [(word, place + start, place + end) for word, start, end in heard]
             place += size + int(rng.integers(0, 8 if tight else 60))
         return words
 

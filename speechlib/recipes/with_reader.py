@@ -30,10 +30,11 @@ class WithReader(nn.Module):
         self.share = share
         self.reader = nn.Linear(whisper.config.width, names)
 
-    def loss(self, mel, labels, said):
+    def loss(self, mel, labels, said, first=0):
         """As `Whisper.loss`, plus `share` of the reader's; labels (batch, tokens), said (batch,
-        frames): a name each, -100 not counted. The mel may be shorter than the window."""
-        whisper = shorter(self.whisper, mel.shape[-1] // 2)
+        frames): a name each, -100 not counted. The mel may be shorter than the window and begin
+        at its frame `first`."""
+        whisper = shorter(self.whisper, mel.shape[-1] // 2, first)
         c = whisper.config
         memory = whisper.encode(mel)
         tokens = tokenizers.shift_tokens_right(labels, c.pad, c.start)
@@ -43,19 +44,22 @@ class WithReader(nn.Module):
         return written + self.share * heard
 
 
-def shorter(whisper, frames):
-    """The same model, its weights shared, for a window of fewer encoder frames.
+def shorter(whisper, frames, first=0):
+    """The same model, its weights shared, for a window of fewer encoder frames: those from `first`
+    on.
 
     Half the window costs less than half the time. Raises ValueError for a longer window.
     """
     if frames == whisper.config.frames:
         return whisper
-    if not 0 < frames < whisper.config.frames:
-        raise ValueError(f"expected 1 to {whisper.config.frames} encoder frames, got {frames}")
+    if frames < 1 or first < 0 or first + frames > whisper.config.frames:
+        raise ValueError(
+            f"expected 1 to {whisper.config.frames} encoder frames, got {first} to {first + frames}"
+        )
     model, encoder = copy.copy(whisper), copy.copy(whisper.encoder)
     model._modules, encoder._modules = dict(whisper._modules), dict(encoder._modules)
     model.encoder = encoder
     model.config = encoder.config = replace(whisper.config, frames=frames)
     encoder.positions = Sinusoids(frames, whisper.config.width).requires_grad_(False)
-    encoder.positions.weight.copy_(whisper.encoder.positions.weight[:frames])
+    encoder.positions.weight.copy_(whisper.encoder.positions.weight[first : first + frames])
     return model
