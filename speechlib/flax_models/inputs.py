@@ -69,12 +69,16 @@ def token_mask(values, batch, count, places):
             f"expected a token mask of shape (batch, tokens) = ({batch}, {so_far}), past tokens "
             f"included, got {tuple(values.shape)}"
         )
+    values = _yes_or_no(values, "a token mask of True = real token")
+    return jnp.pad(values, ((0, 0), (0, places - values.shape[1])))
+
+
+def _yes_or_no(values, expected):
+    """True and False, or 1 and 0 -> bool. `expected`: for the message."""
     ones = not known(values) or bool(((values == 0) | (values == 1)).all())
     if jnp.issubdtype(values.dtype, jnp.floating) or not ones:
-        raise ValueError(
-            f"expected a token mask of True = real token, or 1 and 0, got {values.dtype}"
-        )
-    return jnp.pad(jnp.asarray(values, bool), ((0, 0), (0, places - values.shape[1])))
+        raise ValueError(f"expected {expected}, or 1 and 0, got {values.dtype}")
+    return jnp.asarray(values, bool)
 
 
 def memory(values, batch, width, dtype):
@@ -96,12 +100,7 @@ def memory_mask(values, batch, frames):
             f"expected a memory mask of shape (batch, frames) = ({batch}, {frames}), got "
             f"{tuple(values.shape)}; model.encode makes it"
         )
-    ones = not known(values) or bool(((values == 0) | (values == 1)).all())
-    if jnp.issubdtype(values.dtype, jnp.floating) or not ones:
-        raise ValueError(
-            f"expected a memory mask of True = real frame, or 1 and 0, got {values.dtype}"
-        )
-    return jnp.asarray(values, bool)
+    return _yes_or_no(values, "a memory mask of True = real frame")
 
 
 def waveform(values, dtype):

@@ -57,10 +57,13 @@ def token_mask(values, batch, count, device):
             f"expected a token mask of shape (batch, tokens) = ({batch}, {count}), past tokens "
             f"included, got {tuple(values.shape)}"
         )
+    return _yes_or_no(values, "a token mask of True = real token", device)
+
+
+def _yes_or_no(values, expected, device):
+    """True and False, or 1 and 0 -> bool. `expected`: for the message."""
     if values.is_floating_point() or not ((values == 0) | (values == 1)).all():
-        raise ValueError(
-            f"expected a token mask of True = real token, or 1 and 0, got {values.dtype}"
-        )
+        raise ValueError(f"expected {expected}, or 1 and 0, got {values.dtype}")
     return values.to(device, torch.bool)
 
 
@@ -94,11 +97,7 @@ def memory_mask(values, batch, frames, device):
             f"expected a memory mask of shape (batch, frames) = ({batch}, {frames}), got "
             f"{tuple(values.shape)}; model.encode makes it"
         )
-    if values.is_floating_point() or not ((values == 0) | (values == 1)).all():
-        raise ValueError(
-            f"expected a memory mask of True = real frame, or 1 and 0, got {values.dtype}"
-        )
-    return values.to(device, torch.bool)
+    return _yes_or_no(values, "a memory mask of True = real frame", device)
 
 
 def classes(values, batch, count, device):
