@@ -161,6 +161,8 @@ def test_ctc_in_half_precision_and_long():
         (dict(target_lengths=[2, -1]), "target_lengths"),
         (dict(target_lengths=[3, 1]), "0 to 2, got"),
         (dict(blank=4), "0 to 3, got 4"),
+        (dict(blank=3), "must not have the blank, 3,"),
+        (dict(targets=[[1, 2], [3, 0]]), "must not have the blank, 0,"),
         (dict(reduction="average"), "reduction"),
     ],
 )
@@ -172,6 +174,7 @@ def test_ctc_says_what_is_wrong(change, message):
         target_lengths=[2, 2],
     )
     losses.ctc_loss(**arguments)
+    losses.ctc_loss(**arguments | dict(targets=[[1, 2], [3, 0]], target_lengths=[2, 1]))  # past it
     with pytest.raises(ValueError, match=message):
         losses.ctc_loss(**arguments | change)
 

@@ -403,6 +403,12 @@ def test_labels_that_need_too_many_frames_cost_infinity_or_nothing():
     assert 0 < loss < float("inf")
 
 
+def test_labels_filled_up_with_the_blank_are_refused():
+    model = sl.CTCModel(Listener(), CTCConfig(classes=5))
+    with pytest.raises(ValueError, match="must not have the blank, 0.*-100"):
+        model.loss(torch.randn(2, 90), torch.tensor([[1, 3, 2], [1, 2, 0]]))
+
+
 def test_recordings_too_short_for_the_tdnn():
     voice = heads()[3]  # reach: 1 + 2 x 2 frames; two more for a deviation
     assert torch.isfinite(voice(torch.randn(1, 70))).all()

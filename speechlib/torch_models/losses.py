@@ -36,7 +36,8 @@ def ctc_loss(
         divided by its number of labels, then the mean over rows.
     zero_infinity: a row with too few frames for its target (equal neighbours need a blank between
         them) costs 0 and teaches nothing; else it costs infinity, and has no gradient (NaN).
-    Raises ValueError for shapes, lengths, labels or a blank that do not fit.
+    Raises ValueError for shapes, lengths, labels or a blank that do not fit, and for a blank among
+    the labels (PyTorch's gives a number there that means nothing).
     """
     log_probs = inputs.as_tensor(log_probs, "log-probabilities (frames, batch, classes)")
     if log_probs.dim() not in (2, 3) or not log_probs.is_floating_point():
@@ -54,7 +55,7 @@ def ctc_loss(
     heard = _lengths(input_lengths, batch, frames, "input_lengths", log_probs.device)
     targets = torch.atleast_1d(inputs.as_tensor(targets, "targets (batch, labels)"))
     said = _lengths(target_lengths, batch, targets.shape[-1], "target_lengths", log_probs.device)
-    targets = _rows_of_labels(targets.to(said.device), said, classes)
+    targets = _rows_of_labels(targets.to(said.device), said, classes, blank)
     losses = _CTC.apply(log_probs, targets, heard, said, blank, zero_infinity)
     if reduction == "mean":
         return (losses / said.clamp(min=1)).mean()
@@ -71,7 +72,7 @@ def _lengths(values, batch, most, name, device):
     return values.to(device, torch.long)
 
 
-def _rows_of_labels(targets, lengths, classes):
+def _rows_of_labels(targets, lengths, classes, blank):
     """(batch, labels) with 0 past each row's length, from rows or from one long row."""
     longest = int(lengths.max()) if len(lengths) else 0
     real = attention_masks.padding_mask(lengths, longest)
@@ -89,6 +90,11 @@ def _rows_of_labels(targets, lengths, classes):
     if not whole or not ((0 <= labels) & (labels < classes)).all():
         raise ValueError(
             f"targets must be whole numbers from 0 to {classes - 1}, got {labels.unique().tolist()}"
+        )
+    if (labels == blank).any():
+        raise ValueError(
+            f"targets must not have the blank, {blank}, in them: it is said between labels, and "
+            "never wanted; fill rows up with anything past their target_lengths (labels: -100)"
         )
     return torch.zeros_like(real, dtype=torch.long).masked_scatter(real, labels.long())
 
