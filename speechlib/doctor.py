@@ -14,7 +14,7 @@ import sys
 from speechlib import setup_environment
 
 PURPOSE = {"lab": "the lessons", "flax": "the Flax models", "test": "make test"}
-COMMAND = {"flax": 'pip install "speechlib[flax]"', "test": "make test"}
+COMMAND = {"flax": setup_environment.FLAX_COMMAND, "test": "make test"}
 
 
 def add_arguments(parser):

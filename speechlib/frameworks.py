@@ -7,6 +7,8 @@ Special: a framework is imported when it is asked for. So no model needs the oth
 import importlib
 import sys
 
+from speechlib import setup_environment
+
 
 def load(source, *, framework="torch", attention="sdpa", dtype="float32", device="cpu"):
     """A trained model, in eval mode.
@@ -81,7 +83,7 @@ def _part(name):
             raise
         raise ValueError(
             f'framework="flax" needs {error.name}, which is not installed; type: '
-            'pip install "speechlib[flax]"'
+            f"{setup_environment.FLAX_COMMAND}"
         ) from error
 
 

@@ -137,6 +137,20 @@ def test_doctor_says_what_is_there_and_what_to_type():
     assert "torch" in done.stdout and "lessons start" in done.stdout.splitlines()[-1]
 
 
+def test_what_flax_needs_is_said_in_one_way_and_not_by_the_name_of_a_strangers_package(monkeypatch):
+    """On PyPI `speechlib` is not this one."""
+    from speechlib import doctor, frameworks, setup_environment
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    said = {doctor.COMMAND["flax"], setup_environment.FLAX_COMMAND}
+    assert said == {"pip install jax flax"} and said.pop() in readme
+    monkeypatch.setattr(
+        frameworks.importlib, "import_module", raising(ModuleNotFoundError(name="jax"))
+    )
+    with pytest.raises(ValueError, match="needs jax, .* type: pip install jax flax$"):
+        frameworks.load("anything", framework="flax")
+
+
 def test_doctor_runs_on_a_bare_python():
     """-S: without site-packages, as on a computer where nothing is installed."""
     code = "import sys; from speechlib import doctor; sys.exit(doctor.run(None))"
