@@ -11,7 +11,7 @@ Notebook: 11_heads, 17_speech_encoder_decoder
 import numpy as np
 import torch
 
-from speechlib import checkpoints
+from speechlib import audio, checkpoints
 from speechlib.torch_models import generation
 from speechlib.torch_models.word_timing import tokenizer_of
 
@@ -28,7 +28,7 @@ def written_down(model, wave, beams=1):
     if hasattr(model, "recognise"):
         tokens = model.recognise(heard, beams=beams)[0]
     else:
-        most = 10 + round(MOST_TOKENS_A_SECOND * len(wave) / 16_000)
+        most = 10 + round(MOST_TOKENS_A_SECOND * len(wave) / audio.SAMPLE_RATE)
         most = min(most, model.config.slots or most)  # a Whisper decoder has a last position
         found = generation.generate(model, heard, max_tokens=most, beams=beams)
         tokens = found.tokens[0, 1:].tolist()
