@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from speechlib.audio import SAMPLE_RATE
-from speechlib.corpus import waveforms
 from speechlib.corpus.waveforms import Disturbance, padded, perturbed
 
 UNTOUCHED = Disturbance(
@@ -113,19 +112,6 @@ def test_a_batch_is_normalised_and_filled_up():
         assert row[:length].var() == pytest.approx(1, abs=1e-3)
     plain, _ = padded([tone()], normalise=False, samples=20_000)
     assert plain.shape == (1, 20_000) and np.array_equal(plain[0, :SAMPLE_RATE], tone())
-
-
-def test_normalised_is_what_transcription_does():
-    from types import SimpleNamespace
-
-    from speechlib import paths
-    from speechlib.torch_models import waveform_transcription
-
-    folder = paths.data_folder() / "checkpoints"  # no preprocessor file there: left as it is
-    model = SimpleNamespace(checkpoint=SimpleNamespace(folder=folder))
-    wave = tone() * 3 + 0.2
-    assert waveform_transcription.normalised(model, wave) is wave
-    assert waveforms.QUIET == waveform_transcription.QUIET
 
 
 @pytest.mark.parametrize("arguments", [([],), ([np.zeros(10)], True, 5)])

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 
+from speechlib import audio
 from speechlib.audio import SAMPLE_RATE
 
 TAIL_S = 0.2  # room for echoes at the end; it is cut off again
-QUIET = 1e-7  # added to the variance, as published: silence stays finite
 BANDS_HZ = (3400, 3800, 4000, 4000, 5500, 7000)  # where telephones and old recordings end
 
 
@@ -171,19 +171,13 @@ def _smooth(size, points, spread, rng):
     return np.interp(np.linspace(0, points - 1, size), np.arange(points), knots)
 
 
-def normalised(wave):
-    """A wave of mean 0 and variance 1, as `do_normalize` in preprocessor_config.json asks for."""
-    wave = np.asarray(wave, np.float32)
-    return ((wave - wave.mean()) / np.sqrt(wave.var() + QUIET)).astype(np.float32)
-
-
 def padded(waves, normalise=True, samples=None):
     """Waves -> (batch, samples) float32, zeros at the end, and lengths (batch,) int64.
 
     normalise: each wave to mean 0 and variance 1 first. samples: of the batch; None: as many as
     the longest wave has. Raises ValueError for no waves, and for a wave that is longer.
     """
-    waves = [normalised(w) if normalise else np.asarray(w, np.float32) for w in waves]
+    waves = [audio.normalise(w) if normalise else np.asarray(w, np.float32) for w in waves]
     if not waves:
         raise ValueError("expected at least one wave to make a batch of, got none")
     lengths = np.array([len(wave) for wave in waves], dtype=np.int64)

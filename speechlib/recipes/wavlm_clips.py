@@ -1,0 +1,116 @@
+"""What the wavlm-* checkpoints are trained on: clips of sound, kept small, and strings of them.
+
+input -> output: libraries, corpora, recordings of people -> clips; a voice's clips -> one track.
+Special: samples stay 16-bit, so that hours of speech fit into memory.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from speechlib import audio, corpus
+from speechlib.corpus.utterances import read_manifest
+from speechlib.tokenizers import DIGIT_WORDS
+
+NATURAL = ("flite", "festival", "asterisk")  # recorded speech, joined: nearer to people
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """One recording. kind: "digit", "string" (of digits), "other" (no digits) or "real"."""
+
+    samples: np.ndarray  # (samples,) int16
+    text: str  # its digits, as words
+    kind: str
+    voice: str
+    words: tuple[tuple[str, float, float], ...] = ()
+
+    def wave(self):
+        """(samples,) float32."""
+        return self.samples.astype(np.float32) / 32768
+
+
+def from_wave(wave, text, kind, voice, words=()):
+    """A clip of a wave (samples,) float32."""
+    samples = np.clip(np.round(wave * 32768), -32768, 32767).astype(np.int16)
+    return Clip(samples, text, kind, voice, tuple(words))
+
+
+def of_libraries(folders, split, seconds=None):
+    """Clips of `python -m speechlib.corpus.synthesise`; seconds: at most so many of a voice, some
+    of every kind. Recorded voices have no such limit."""
+    for path in sorted(path for folder in folders for path in Path(folder, split).glob("*.npz")):
+        with np.load(path) as file:
+            samples, starts, words = file["samples"], file["starts"], json.loads(str(file["words"]))
+            told = list(zip(file["texts"], file["kinds"], words, strict=True))
+        limited = seconds is not None and not path.stem.startswith(NATURAL)
+        left = seconds * audio.SAMPLE_RATE if limited else len(samples)
+        for n in np.random.default_rng(0).permutation(len(told)):  # the same choice each time
+            text, kind, spoken = told[n]
+            left -= starts[n + 1] - starts[n]
+            if left < 0:
+                break
+            piece = samples[starts[n] : starts[n + 1]].copy()
+            yield Clip(piece, str(text), str(kind), path.stem, tuple(map(tuple, spoken)))
+
+
+def of_corpus(folders, split, sets=("digits", "commands", "numbers"), seconds=None):
+    """Clips of the bundled sets and of `folders` made by `python -m speechlib corpus build`;
+    seconds: at most so many of a voice in each folder. Only digits keep their text."""
+    found = [u for name in sets for u in SETS[name](split)]
+    for folder in folders:
+        found += [u for u in read_manifest(Path(folder)) if u.split == split]
+    names = {name: {k: v["name"] for k, v in corpus.speakers(name).items()} for name in sets}
+    spent = {}
+    for spoken in found:
+        place = spoken.path.parent.parent
+        heard = spent[place, spoken.voice] = spent.get((place, spoken.voice), 0) + spoken.duration_s
+        if seconds is not None and heard > seconds:
+            continue
+        voice = names.get(place.name, {}).get(spoken.voice, spoken.voice)
+        digits = spoken.kind == "digits"
+        kind = "other" if not digits else "string"
+        yield from_wave(
+            spoken.wave(),
+            spoken.text if digits else "",
+            kind,
+            voice,
+            spoken.words if digits else (),
+        )
+
+
+SETS = {
+    "digits": lambda split: corpus.digits(split),
+    "commands": lambda split: corpus.commands(split, kind=None),
+    "numbers": lambda split: corpus.numbers(split),
+}
+
+
+def of_people(folder, leave_out=(), only=(), indices=range(5, 50)):
+    """Recordings named `{digit}_{speaker}_{index}.wav`, as in the Free Spoken Digit Dataset, whose
+    own test part is index 0 to 4. Raises ValueError for a folder without any."""
+    paths = sorted(Path(folder).glob("*_*_*.wav"))
+    if not paths:
+        raise ValueError(f"{folder} has no files named digit_speaker_index.wav")
+    for path in paths:
+        digit, speaker, index = path.stem.split("_")
+        if speaker in leave_out or (only and speaker not in only) or int(index) not in indices:
+            continue
+        word, wave = DIGIT_WORDS[int(digit)], audio.load(path)
+        yield from_wave(wave, word, "real", speaker, [(word, 0.0, len(wave) / audio.SAMPLE_RATE)])
+
+
+def by_voice(clips):
+    """Clips -> {voice: its clips}."""
+    voices = {}
+    for clip in clips:
+        voices.setdefault(clip.voice, []).append(clip)
+    return voices
+
+
+def weighted(names, natural=4.0):
+    """How often each voice is drawn: recorded ones `natural` times as often as made ones."""
+    shares = np.array([natural if name.startswith(NATURAL) else 1.0 for name in names])
+    return shares / shares.sum()
