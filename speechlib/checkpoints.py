@@ -106,8 +106,12 @@ def _part(config, name, known, where):
 
 
 def settings_of(model, kind, carried=None) -> dict:
-    """The `config.json` of a model: what it came with, and what our configs decide."""
-    carried, written = carried or {}, {}
+    """The `config.json` of a model: what it came with, and what our configs decide.
+
+    A `use_cache` of null, which transformers 4 wrote and 5 refuses to read, is left out."""
+    carried, written = dict(carried or {}), {}
+    if carried.get("use_cache", True) is None:
+        del carried["use_cache"]
     for name, part in kind.handed.items():
         inner, own = getattr(model, name), part.own_config
         settings = settings_of(inner, part.architecture, carried.get(name) if own else None)

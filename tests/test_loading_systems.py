@@ -84,6 +84,23 @@ def test_every_parameter_has_one_name_there_and_back(name, tmp_path):
         assert a == b and torch.equal(x, y)
 
 
+@pytest.mark.parametrize("framework", ["torch", "flax"])
+def test_a_null_that_transformers_5_refuses_is_not_handed_on(framework, copy, tmp_path):
+    pytest.importorskip("flax" if framework == "flax" else "torch")
+    path, _ = copy("speech-encoder-decoder-a")
+    config = json.loads((path / "config.json").read_text())
+    config["use_cache"] = config["decoder"]["use_cache"] = None
+    (path / "config.json").write_text(json.dumps(config))
+    sl.save(sl.load(path, framework=framework), tmp_path / "saved")
+    saved = json.loads((tmp_path / "saved" / "config.json").read_text())
+    assert "use_cache" not in saved and "use_cache" not in saved["decoder"]
+    config["use_cache"] = config["decoder"]["use_cache"] = True  # another value is handed on
+    (path / "config.json").write_text(json.dumps(config))
+    sl.save(sl.load(path), tmp_path / "saved")
+    saved = json.loads((tmp_path / "saved" / "config.json").read_text())
+    assert saved["use_cache"] is saved["decoder"]["use_cache"] is True
+
+
 @pytest.mark.parametrize("name", FOLDERS)
 def test_one_storage_for_several_tensors_is_untangled(name, tmp_path):
     """A `.bin` may store one value under several names, or all in one piece of memory."""
