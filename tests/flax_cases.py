@@ -9,7 +9,6 @@ pytest.importorskip("flax", reason="the Flax models need flax: make test install
 
 import torch  # noqa: E402
 from flax import nnx  # noqa: E402
-from whisper_cases import GOLDEN  # noqa: E402
 
 from speechlib import configs  # noqa: E402
 
@@ -53,9 +52,4 @@ def given(seed=0):
     return waveform, np.array([200, 140, 171]), tokens, labels
 
 
-def golden(name):
-    with np.load(GOLDEN / name / "outputs.npz") as arrays:
-        return dict(arrays)
-
-
-__all__ = ["jax", "nnx", "torch_model", "given", "golden", "ENCODER", "DECODER"]
+__all__ = ["jax", "nnx", "torch_model", "given", "ENCODER", "DECODER"]

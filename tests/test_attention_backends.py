@@ -5,10 +5,10 @@ Values and gradients, with every kind of mask and bias, over random shapes that 
 
 import pytest
 import torch
+from golden_cases import assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
-from whisper_cases import assert_close
 
 from speechlib import configs
 from speechlib.torch_models import attention, flash_attention

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from golden_cases import GOLDEN, assert_close, outputs
 from safetensors.numpy import load_file
-from whisper_cases import GOLDEN, assert_close
 
 jax = pytest.importorskip("jax", reason="the Flax models need jax: make test installs it")
 
 import optax  # noqa: E402
 import torch  # noqa: E402
-from flax_cases import DECODER, ENCODER, given, golden, nnx, torch_model  # noqa: E402
+from flax_cases import DECODER, ENCODER, given, nnx, torch_model  # noqa: E402
 
 import speechlib as sl  # noqa: E402
 from speechlib import configs  # noqa: E402
@@ -321,7 +321,7 @@ def test_computing_in_bfloat16_keeps_parameters_in_float32():
     model = sl.load(GOLDEN / name, framework="flax", dtype="bfloat16")
     kinds = {p.dtype for p in loading.named_parameters(model).values()}
     assert kinds == {np.dtype("float32")}
-    arrays = golden(name)
+    arrays = outputs(name)
     output = nnx.jit(lambda model, x: model(x))(model, arrays["waveform"])
     assert output.dtype == jax.numpy.bfloat16
     assert_close(np.asarray(output, dtype=np.float32), arrays["last"], "bf16", tolerance=0.05)

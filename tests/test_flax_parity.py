@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from whisper_cases import GOLDEN, assert_close
+from golden_cases import GOLDEN, assert_close, outputs
 
 pytest.importorskip("jax", reason="the Flax models need jax: make test installs it")
 
-from flax_cases import golden, nnx  # noqa: E402
+from flax_cases import nnx  # noqa: E402
 
 import speechlib as sl  # noqa: E402
 
@@ -25,7 +25,7 @@ def listen(model, waveform, lengths):
 def test_encoders_equal_transformers(name):
     """Padded: every map and hidden state, through eager attention. Whole: the output, through
     sdpa. wavlm-base has its weights in a .bin file."""
-    arrays, model = golden(name), sl.load(GOLDEN / name, framework="flax")
+    arrays, model = outputs(name), sl.load(GOLDEN / name, framework="flax")
     waveform, lengths, real = (arrays[n] for n in ("waveform", "lengths", "frame_mask"))
     silent = waveform * (np.arange(waveform.shape[1]) < lengths[:, None])
     output, states, maps = nnx.jit(listen)(model, silent, lengths)
@@ -53,7 +53,7 @@ def test_encoders_equal_transformers(name):
 
 @pytest.mark.parametrize("name", ["speech-to-text-2-a", "speech-to-text-2-b"])
 def test_decoder_equals_transformers(name):
-    arrays, model = golden(name), sl.load(GOLDEN / name, framework="flax")
+    arrays, model = outputs(name), sl.load(GOLDEN / name, framework="flax")
     real = arrays["token_mask"] > 0
 
     def write(model, tokens, memory, memory_mask, token_mask):
@@ -79,7 +79,7 @@ def test_decoder_equals_transformers(name):
 def test_speech_encoder_decoders_equal_transformers(name):
     """Padded audio and padded tokens: memory, logits, maps, loss and the greedy text."""
     name = f"speech-encoder-decoder-{name}"
-    arrays, model = golden(name), sl.load(GOLDEN / name, framework="flax")
+    arrays, model = outputs(name), sl.load(GOLDEN / name, framework="flax")
     waveform, lengths = arrays["wave"], arrays["lengths"]
     real = arrays["token_mask"] > 0
 

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from golden_cases import GOLDEN, NAMES, folder, inputs, outputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from whisper_cases import GOLDEN, NAMES, folder, inputs, outputs
 
 import speechlib as sl
 from speechlib import generation_rules

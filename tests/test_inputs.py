@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from whisper_cases import assert_close, folder
+from golden_cases import assert_close, folder
 
 import speechlib as sl
 from speechlib.torch_models import transcription

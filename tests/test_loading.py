@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from golden_cases import NAMES, assert_close, folder, inputs, outputs
 from safetensors.torch import load_file, save_file
-from whisper_cases import NAMES, assert_close, folder, inputs, outputs
 
 import speechlib as sl
 from speechlib.torch_models.loading import write_folder

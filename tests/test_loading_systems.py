@@ -7,8 +7,8 @@ import sys
 
 import pytest
 import torch
+from golden_cases import GOLDEN, folder
 from safetensors.torch import load_file, save_file
-from whisper_cases import GOLDEN, folder
 
 import speechlib as sl
 from speechlib import checkpoints

@@ -6,10 +6,9 @@ Logits, losses, embeddings and gradients within 1e-5 of max(1, largest value), p
 import json
 import shutil
 
-import numpy as np
 import pytest
 import torch
-from whisper_cases import GOLDEN, assert_close
+from golden_cases import GOLDEN, assert_close, outputs
 
 import speechlib as sl
 from speechlib import checkpoints
@@ -29,17 +28,12 @@ def name(request):
 
 @pytest.fixture(scope="module")
 def golden(name):
-    return outputs(name)
+    return outputs(f"heads/{name}")
 
 
 @pytest.fixture(scope="module", params=["eager", "sdpa", "flash"])
 def model(request, name):
     return sl.load(GOLDEN / "heads" / name, attention=request.param)
-
-
-def outputs(name):
-    with np.load(GOLDEN / "heads" / name / "outputs.npz") as arrays:
-        return dict(arrays)
 
 
 def inputs_of(golden, tag):
@@ -84,7 +78,7 @@ def test_losses_and_gradients(model, golden, tag):
 
 def test_labels_of_frames_are_numbers_too():
     """(batch, frames) and one-hot are the same; -100 leaves frames out."""
-    golden, model = outputs("wav2vec2-frame"), sl.load(GOLDEN / "heads" / "wav2vec2-frame")
+    golden, model = outputs("heads/wav2vec2-frame"), sl.load(GOLDEN / "heads" / "wav2vec2-frame")
     wave, lengths = inputs_of(golden, "padded")
     one_hot = torch.from_numpy(golden["labels"])
     labels = one_hot.argmax(-1)
@@ -98,7 +92,8 @@ def test_labels_of_frames_are_numbers_too():
 
 
 def test_whisper_classification():
-    golden, model = outputs("whisper-sequence"), sl.load(GOLDEN / "heads" / "whisper-sequence")
+    name = "heads/whisper-sequence"
+    golden, model = outputs(name), sl.load(GOLDEN / name)
     mel, labels = torch.from_numpy(golden["mel"]), golden["labels"]
     assert_close(model(mel), golden["full.logits"], "logits")
     loss = model.loss(mel, labels)
@@ -322,7 +317,7 @@ def test_dropout_before_the_classifier():
 @torch.no_grad()
 def test_recognise():
     model = sl.load(GOLDEN / "heads" / "wav2vec2-ctc")
-    wave, lengths = inputs_of(outputs("wav2vec2-ctc"), "padded")
+    wave, lengths = inputs_of(outputs("heads/wav2vec2-ctc"), "padded")
     log_probs = model(wave, lengths).log_softmax(-1).numpy()
     frames = model.encoder.output_lengths(lengths).tolist()
     greedy = [sl.ctc_decoding.greedy(p[:n]) for p, n in zip(log_probs, frames, strict=True)]
@@ -336,7 +331,7 @@ def test_recognise():
 def test_freezing_the_convolutions():
     model = sl.load(GOLDEN / "heads" / "wavlm-sequence")
     model.freeze_feature_encoder()
-    golden = outputs("wavlm-sequence")
+    golden = outputs("heads/wavlm-sequence")
     model.loss(inputs_of(golden, "full")[0], golden["labels"]).backward()
     still = {n for n, p in model.named_parameters() if p.grad is None}
     still -= {"encoder.mask_embedding"}  # used while training only

@@ -10,7 +10,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from whisper_cases import assert_close, folder, outputs
+from golden_cases import assert_close, folder, outputs
 
 import speechlib as sl
 from speechlib.torch_models.attention import BACKENDS

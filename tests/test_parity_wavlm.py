@@ -10,8 +10,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from golden_cases import assert_close, folder, outputs
 from safetensors.torch import load_file, save_file
-from whisper_cases import assert_close, folder
 
 import speechlib as sl
 from speechlib import checkpoints, spec_augment
@@ -19,11 +19,6 @@ from speechlib import checkpoints, spec_augment
 torch.set_num_threads(1)
 NAMES = ("wavlm-base", "wavlm-large", "wavlm-adapter", "wav2vec2-base", "wav2vec2-large")
 BACKENDS = ("eager", "sdpa", "flash")
-
-
-def outputs(name):
-    with np.load(folder(name) / "outputs.npz") as arrays:
-        return dict(arrays)
 
 
 @pytest.fixture(scope="module", params=NAMES)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from whisper_cases import GOLDEN, assert_close
+from golden_cases import GOLDEN, assert_close, outputs
 
 import speechlib as sl
 from speechlib.configs import PretrainingConfig
@@ -14,8 +14,7 @@ FOLDER = GOLDEN / "heads" / "wav2vec2-pretraining"
 
 @pytest.fixture(scope="module")
 def golden():
-    with np.load(FOLDER / "outputs.npz") as arrays:
-        return dict(arrays)
+    return outputs(FOLDER)
 
 
 @pytest.fixture

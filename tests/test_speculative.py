@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from whisper_cases import folder, inputs, outputs
+from golden_cases import folder, inputs, outputs
 
 import speechlib as sl
 from speechlib import configs, generation_rules

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from golden_cases import assert_close, folder, outputs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from whisper_cases import assert_close, folder, outputs
 
 import speechlib as sl
 from speechlib.configs import Speech2Text2Config, SpeechEncoderDecoderConfig

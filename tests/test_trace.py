@@ -5,7 +5,7 @@ import torch
 
 import speechlib as sl
 from speechlib.trace import is_traced, record
-from tests.whisper_cases import NAMES, folder
+from tests.golden_cases import NAMES, folder
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from golden_cases import assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from whisper_cases import assert_close
 
 import speechlib as sl
 from speechlib.configs import BlockConfig, SpecAugmentConfig, WavLMConfig

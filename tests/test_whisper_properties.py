@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from golden_cases import assert_close, folder, inputs, outputs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
-from whisper_cases import assert_close, folder, inputs, outputs
 
 import speechlib as sl
 from speechlib.configs import SpecAugmentConfig

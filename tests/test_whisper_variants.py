@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from whisper_cases import NAMES, assert_close, folder, inputs, outputs
+from golden_cases import NAMES, assert_close, folder, inputs, outputs
 
 import speechlib as sl
 from speechlib import configs

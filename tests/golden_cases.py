@@ -1,4 +1,4 @@
-"""What the Whisper tests share: the golden checkpoints and how far numbers may be apart."""
+"""What tests share: the golden checkpoints, what they compute, and how far numbers may be apart."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 GOLDEN = Path(__file__).parent / "golden"
-NAMES = ("whisper-a", "whisper-b")
+NAMES = ("whisper-a", "whisper-b")  # the Whisper models
 TOLERANCE = 1e-5  # relative to max(1, largest value)
 
 
@@ -21,7 +21,7 @@ def outputs(name):
 
 
 def inputs(arrays):
-    """(mel, tokens, token mask, labels) as tensors."""
+    """(mel, tokens, token mask, labels) of a Whisper as tensors."""
     mask = torch.from_numpy(arrays["token_mask"]).bool()
     mel, tokens, labels = (torch.from_numpy(arrays[n]) for n in ("mel", "tokens", "labels"))
     return mel, tokens, mask, labels
