@@ -236,9 +236,9 @@ def test_numbers_have_the_unit_that_their_name_tells(name, value, words):
 
 
 def test_a_row_tells_counts_from_results():
-    figure = scoring.wer_figure([("one two", "one")], "one recording")
+    figure = scoring.wer_figure([("one two", "one")], "one recording", layer=3)
     assert cards.row(figure) == (
-        *("1 recordings, 2 words", "50.0 % WER", "50.0 % to 50.0 %", "empty text 100.0 %"),
+        *("1 recording, 2 words, layer 3", "50.0 % WER", "50.0 % to 50.0 %", "empty text 100.0 %"),
     )
     plain = {"on": "noise", "recordings": 18, "with_text": 2, "layer_weights": [0.25, 0.75]}
     assert cards.row(plain) == ("18 recordings", "2 with text, layer weights 0.25, 0.75", "", "")

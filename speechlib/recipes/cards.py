@@ -62,11 +62,18 @@ def row(figure) -> tuple[str, str, str, str]:
         for name, value in figure.items()
         if isinstance(value, list) and name not in HIDDEN
     ]
-    items = ", ".join(f"{count:,} {_spoken(name)}" for name, count in counts.items())
+    items = ", ".join(_counted(count, _spoken(name)) for name, count in counts.items())
     interval = " to ".join(worded(end, main) for end in low_high) if low_high else ""
     simple = figure.get("baseline", {})
     baseline = ", ".join(f"{_spoken(how)} {worded(value, main)}" for how, value in simple.items())
     return items, figure.get("result") or ", ".join(shown), interval, baseline
+
+
+def _counted(count, name):
+    """104 recordings; 1 recording; layer 3."""
+    if not name.endswith("s"):
+        return f"{name} {count}"
+    return f"{count:,} {name if count != 1 else name[:-1]}"
 
 
 def worded(value, name) -> str:
