@@ -53,7 +53,8 @@ def of_libraries(folders, split, seconds=None):
             if left < 0:
                 break
             piece = samples[starts[n] : starts[n + 1]].copy()
-            yield Clip(piece, str(text), str(kind), path.stem, tuple(map(tuple, spoken)))
+            spans = tuple(map(tuple, spoken)) if str(text) else ()
+            yield Clip(piece, str(text), str(kind), path.stem, spans)
 
 
 def of_corpus(folders, split, sets=("digits", "commands", "numbers"), seconds=None):

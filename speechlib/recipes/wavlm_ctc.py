@@ -1,0 +1,229 @@
+"""wavlm-ctc: a WavLM that spells spoken English digits, letter by letter.
+
+input -> output: clips of digits and the pre-trained listener -> a checkpoint of WavLMForCTC.
+Special: the labels are letters, "|" between words, and CTC finds out itself where each is said
+(Graves et al. 2006). A second layer that is dropped afterwards tells in every frame which word is
+being said, as far as that is known: it takes CTC over the hill where it writes only blanks.
+
+Notebook: 12_ctc
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from speechlib import audio, corpus, metrics, training
+from speechlib.configs import CTCConfig, SpecAugmentConfig
+from speechlib.corpus.waveforms import GENTLE, Disturbance, padded
+from speechlib.recipes import scoring, wavlm_base, wavlm_clips
+from speechlib.recipes.digit_strings import Strings
+from speechlib.tokenizers import DIGIT_WORDS
+from speechlib.torch_models.heads import CTCModel
+from speechlib.torch_models.loading import write_folder
+from speechlib.torch_models.waveform_transcription import written_down
+from speechlib.vocabularies import LetterTokenizer
+
+NAME = "wavlm-ctc"
+DEFAULTS = {"steps": 2400, "batch": 12, "rate": 1.2e-3, "decay": 0.4, "start": wavlm_base.START,
+            "leave_out": ["yweweler"]}  # fmt: skip
+LETTERS = sorted(set("".join(DIGIT_WORDS)))
+VOCABULARY = {
+    token: number for number, token in enumerate(["<pad>", "<s>", "</s>", "<unk>", "|", *LETTERS])
+}
+WINDOWS, WINDOW_SHARES = (1.0, 2.0, 3.2), (0.3, 0.4, 0.3)  # seconds, while training
+LIBRARY_SECONDS = 30  # taken of each synthesised voice
+GAP_S = (0.1, 0.5)  # silence between the recordings of a test string
+HARSH = Disturbance(babble=0.15)
+tokenizer = LetterTokenizer(VOCABULARY, {})
+
+
+class WithReader(nn.Module):
+    """A CTC model and the layer that tells the word of each frame, while training."""
+
+    def __init__(self, ctc):
+        super().__init__()
+        self.ctc = ctc
+        self.reader = nn.Linear(ctc.encoder.output_width, 1 + len(DIGIT_WORDS))
+
+    def loss(self, waveform, lengths, labels, said, share):
+        """labels: (batch, letters), -100 at the end; said: (batch, frames), 0 nothing, else 1 +
+        the digit, -100 = padding; share: weight of the reader's loss."""
+        heard = self.ctc.encoder(waveform, lengths)
+        logits = self.ctc.classifier(self.ctc.dropout(heard)).float()
+        real = labels != -100
+        frames = self.ctc.encoder.output_lengths(lengths)
+        loss = F.ctc_loss(
+            logits.log_softmax(-1).transpose(0, 1), labels[real], frames, real.sum(1),
+            blank=0, reduction="none", zero_infinity=True,
+        )  # fmt: skip
+        loss = (loss / real.sum(1).clamp_min(2)).mean()  # per letter
+        if share > 0:
+            read = self.reader(heard).float().transpose(1, 2)
+            loss = loss + share * F.cross_entropy(read, said, ignore_index=-100)
+        return loss
+
+
+# ---------------------------------------------------------------------------------------- batches
+
+
+def batches(strings, args):
+    """-> function step -> what `WithReader.loss` takes. While the rate decays, noise is nearer to
+    what a microphone at home gives, and the reader has less to say."""
+    gentle_from = args.steps * (1 - args.decay)
+
+    def batch_at(step):
+        rng = np.random.default_rng((args.seed, step))
+        seconds = rng.choice(WINDOWS, p=WINDOW_SHARES)
+        # as many as fit into the time of `batch` middle windows
+        rows = max(4, round(args.batch * 2.0 / seconds))
+        how = GENTLE if step >= gentle_from and rng.random() < 0.5 else HARSH
+        samples = int(seconds * audio.SAMPLE_RATE)
+        examples = [strings.example(rng, how, samples) for _ in range(rows)]
+        share = max(0.1, 1 - 2 * step / args.steps)
+        return *together(examples), share
+
+    return batch_at
+
+
+def together(examples):
+    """[(wave, words)] -> waveform (batch, samples), lengths (batch,), labels (batch, letters), said
+    (batch, frames)."""
+    waveform, lengths = padded([wave for wave, _ in examples], samples=None)
+    rows = [tokenizer.encode(" ".join(word for word, _, _ in words)) for _, words in examples]
+    labels = np.full((len(rows), max(1, *map(len, rows))), -100)
+    said = np.full((len(rows), (waveform.shape[1] - 80) // wavlm_base.FRAME_SAMPLES), -100)
+    for n, (_, words) in enumerate(examples):
+        labels[n, : len(rows[n])] = rows[n]
+        said[n, : (lengths[n] - 80) // wavlm_base.FRAME_SAMPLES] = 0
+        for word, start_s, end_s in words:
+            said[n, int(start_s * 50) : int(end_s * 50)] = 1 + DIGIT_WORDS.index(word)
+    return tuple(torch.from_numpy(part) for part in (waveform, lengths, labels, said))
+
+
+# -------------------------------------------------------------------------------------- measuring
+
+
+def strings_of_people(folder, speakers, count, longest, seed=11):
+    """Test strings: 1 to `longest` recordings of a person with gaps of 0.1 to 0.5 s -> (wave,
+    text) pairs."""
+    rng, found = np.random.default_rng(seed), []
+    clips = [wavlm_clips.by_voice(wavlm_clips.of_people(folder, only=[speaker], indices=range(50)))
+             for speaker in speakers]  # fmt: skip
+    voices = {name: own for one in clips for name, own in one.items()}
+    for number in range(count):
+        mine = voices[speakers[number % len(speakers)]]
+        chosen = [
+            mine[n] for n in rng.integers(len(mine), size=number // len(speakers) % longest + 1)
+        ]
+        parts = [np.zeros(audio.SAMPLE_RATE // 5, np.float32)]
+        for clip in chosen:
+            gap = np.zeros(int(rng.uniform(*GAP_S) * audio.SAMPLE_RATE), np.float32)
+            parts += [clip.wave(), gap]
+        found.append((np.concatenate(parts), " ".join(clip.text for clip in chosen)))
+    return found
+
+
+def written(model, wave):
+    """The text of a wave by a CTC model that need not come from a checkpoint."""
+    with torch.no_grad():
+        labels = model.recognise(torch.from_numpy(audio.normalise(wave))[None])[0]
+    return tokenizer.decode(labels).strip()
+
+
+def word_error_rate(model, pairs):
+    """WER of greedy decoding over (wave, text) pairs."""
+    return metrics.wer([text for _, text in pairs], [written(model, wave) for wave, _ in pairs])
+
+
+def measure(model, args=None):
+    """WER on the corpus' test split, on people never trained on, and what is written where there
+    are no digits."""
+    texts = {}
+
+    def pairs_of(found):
+        return [(text, written_down(model, wave)[0]) for wave, text in found]
+
+    for split in ("test", "valid"):
+        texts[split] = pairs_of([(u.wave(), u.text) for u in corpus.digits(split)])
+    voices = {split: len({u.voice for u in corpus.digits(split)}) for split in texts}
+    figures = {
+        split: scoring.wer_figure(
+            pairs, f"{voices[split]} synthetic voices of the corpus' {split} split"
+        )
+        for split, pairs in texts.items()
+    }
+    figures["test"]["confusion"] = scoring.word_confusion(texts["test"], DIGIT_WORDS)
+    # what has no words in it is answered rightly by an empty text alone
+    figures["test"]["baseline"] = {"nothing written": 1.0}
+    speakers = getattr(args, "only", None) or []
+    for name, longest in (("single", 1), ("strings", 4)) if speakers else ():
+        found = strings_of_people(args.real, speakers, 200, longest)
+        figures[f"people_{name}"] = scoring.wer_figure(
+            pairs_of(found), f"{', '.join(speakers)}, {name}, never trained on"
+        )
+    clips = [u for kind in ("words", "noise", "silence") for u in corpus.digits("test", kind)]
+    silent = [written_down(model, clip.wave())[0] for clip in clips]
+    figures["other_sounds"] = {
+        "on": "test recordings without digits: other words, noises, silences",
+        "recordings": len(clips),
+        "with_text": sum(bool(text) for text in silent),
+    }
+    return figures
+
+
+# --------------------------------------------------------------------------------------- the run
+
+
+def run(args) -> int:
+    """`python -m speechlib train wavlm-ctc`: fine-tunes and writes the checkpoint."""
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    clips = list(wavlm_clips.of_libraries(args.library, "train", LIBRARY_SECONDS))
+    clips += list(wavlm_clips.of_corpus(args.data, "train", seconds=20))
+    watch = {"valid": [(u.wave(), u.text) for u in corpus.digits("valid")]}
+    if args.real:
+        clips += list(wavlm_clips.of_people(args.real, leave_out=args.leave_out))
+        known = {clip.voice for clip in clips if clip.kind == "real"}
+        print("people: " + ", ".join(sorted(known)), flush=True)
+    print(f"{len(clips)} clips of {len(wavlm_clips.by_voice(clips))} voices", flush=True)
+    augment = SpecAugmentConfig(
+        time_probability=0.1, time_length=8, time_min_spans=0,
+        feature_probability=0.05, feature_length=8,
+    )  # fmt: skip
+    encoder = wavlm_base.listener(args.start, dropout=0.1, spec_augment=augment)
+    head = CTCConfig(classes=len(VOCABULARY), blank=0, dropout=0.1, reduction="mean",
+                     zero_infinity=True)  # fmt: skip
+    model = WithReader(CTCModel(encoder, head))
+    plan = training.Plan(steps=args.steps, seed=args.seed, rate=args.rate, decay=args.decay,
+                         warmup=150, evaluate_every=300)  # fmt: skip
+    training.train(
+        model, batches(Strings.of(clips), args), plan, args.out,
+        evaluate=lambda m: {name: word_error_rate(m.ctc, pairs) for name, pairs in watch.items()},
+    )  # fmt: skip
+    write_checkpoint(model.ctc, Path(args.out) / NAME)
+    return 0
+
+
+def write_checkpoint(model, folder):
+    """The folder in Hugging Face's format: WavLMForCTC, float16, and the letters."""
+    folder = Path(folder)
+    write_folder(model, folder, dtype="float16")
+    wavlm_base.write_preprocessor(folder)
+    special = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    files = {
+        "vocab.json": VOCABULARY,
+        "tokenizer_config.json": special
+        | {
+            "tokenizer_class": "Wav2Vec2CTCTokenizer",
+            "word_delimiter_token": "|",
+            "do_lower_case": False,
+            "replace_word_delimiter_char": " ",
+        },  # fmt: skip
+        "special_tokens_map.json": special,
+    }
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
