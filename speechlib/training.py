@@ -62,6 +62,7 @@ def train(model, batch_at, plan, folder, evaluate=None, progress=True, on_row=No
     folder: log.csv and state.pt are kept here; a state found here is gone on from.
     evaluate(model) -> dict of numbers, called every `plan.evaluate_every` steps and at the end.
     on_row(row): called with each new line of the log; `speechlib.viz.LiveCurves` is one.
+    progress: a bar, and a line for each evaluation; False: nothing is printed.
     With `plan.watch` the model ends with its best weights (also in best.pt), and stops when
     `plan.patience` evaluations brought nothing better.
     Started by torchrun, every process takes its share of the batches and all return the same. They
@@ -88,7 +89,8 @@ def train(model, batch_at, plan, folder, evaluate=None, progress=True, on_row=No
             last = step + 1 == plan.steps
             if evaluate and (last or (step + 1) % plan.evaluate_every == 0):
                 row |= _evaluated(model, evaluate, plan, log, folder, processes)
-                bar.write("  ".join(f"{k} {v:.4g}" for k, v in row.items()))
+                if not hidden:
+                    bar.write("  ".join(f"{k} {v:.4g}" for k, v in row.items()))
             log.append(row)
             bar.set_postfix(loss=f"{loss:.3f}")
             if processes.rank == 0 and on_row is not None:

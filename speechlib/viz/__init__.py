@@ -20,6 +20,7 @@ _PUBLIC = {
     "pick_step": "whisper_plots", "StepPicker": "whisper_plots",
     "plot_confusion": "confusion_plots",
     "plot_curves": "curves", "LiveCurves": "curves",
+    "plot_film": "training_view", "LiveTraining": "training_view",
     "show": "display",
     "play": "listening", "Player": "listening", "hear_row": "listening", "hear_span": "listening",
     "pick_head": "picker", "HeadPicker": "picker",

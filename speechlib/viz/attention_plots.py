@@ -63,7 +63,7 @@ def plot_cross_attention(weights, ax=None, *, tokens=None, mel=None, time=WHISPE
     scale = "weight (log scale)" if log else "weight (linear scale)"
     artists = [image, ax.figure.colorbar(image, ax=axes, pad=0.01, label=scale)]
     ax.set_yticks(range(rows), tokens)
-    artists += _word_boxes(ax, tokens, spans)
+    artists += word_boxes(ax, tokens, spans)
     end = min(valid_s, edges[-1]) if valid_s else edges[-1]
     label(ax, title if mel is None else "", "time (seconds)", "token")
     ax.set_xlim(0, end)
@@ -158,7 +158,7 @@ def _peaks(weights, tokens, time):
     return f"Each row is strongest: {', '.join(some)}{more}."
 
 
-def _word_boxes(ax, tokens, spans):
+def word_boxes(ax, tokens, spans):
     from matplotlib.patches import Rectangle
 
     artists, row = [], 0
