@@ -45,6 +45,11 @@ def vocabulary() -> dict[str, int]:
     return {token: n for n, token in enumerate((*SPECIAL, *going_on, *words))}
 
 
+def known() -> list[str]:
+    """The pieces that can be written, by their token."""
+    return list(vocabulary())[len(SPECIAL) :]
+
+
 def token_ids(number: int) -> list[int]:
     """The labels of a number: its pieces, and the end."""
     known = vocabulary()
