@@ -1,0 +1,109 @@
+"""What the recipes of heads on the small WavLM share: whose clips they learn from, and their files.
+
+input -> output: folders of sets -> `Piece`s; a model, names of its classes, a card -> a folder in
+Hugging Face's format, weights in float16.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from speechlib import audio, corpus
+from speechlib.audio import SAMPLE_RATE
+from speechlib.corpus.utterances import read_manifest
+from speechlib.recipes import cards, wavlm_base
+from speechlib.torch_models.loading import write_folder
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One utterance in memory. The timbre tells whose voices resemble each other."""
+
+    samples: np.ndarray  # (samples,) int16: half the memory of float32
+    text: str
+    voice: str
+    timbre: str
+    speech: tuple[int, int]  # first sample of the first word, end of the last
+
+    def wave(self):
+        """(samples,) float32."""
+        return self.samples.astype(np.float32) / 32768
+
+
+def pieces(folders, split, kinds):
+    """Utterances of sets made by `corpus build --set commands|numbers --out FOLDER`; without
+    folders the bundled ones. kinds: "command", "keyword", "number". Raises ValueError for none."""
+    found = []
+    for folder in folders or (None, None):
+        if folder is None:
+            rows = [*corpus.commands(kind=None), *corpus.numbers()]
+            people = corpus.speakers("commands") | corpus.speakers("numbers")
+        else:
+            rows = read_manifest(Path(folder))
+            people = json.loads(Path(folder, "voices.json").read_text("utf-8"))
+        found += [_piece(u, people) for u in rows if u.split == split and u.kind in kinds]
+        if folder is None:
+            break
+    if not found:
+        named = ", ".join(map(str, folders))
+        raise ValueError(
+            f"{named} hold nothing of the split {split} that is a {' or a '.join(kinds)}; "
+            "python -m speechlib corpus build --set commands --out FOLDER makes some"
+        )
+    return found
+
+
+def _piece(spoken, people):
+    samples = np.round(spoken.wave() * 32767).astype(np.int16)
+    first = round(spoken.words[0][1] * SAMPLE_RATE)
+    end = min(len(samples), round(spoken.words[-1][2] * SAMPLE_RATE))
+    timbre = people[spoken.voice]["timbre"]
+    return Piece(samples, spoken.text, spoken.voice, timbre, (first, end))
+
+
+def real_pieces(folder, only=(), each=20):
+    """Recordings of people named digit_speaker_index.wav (Free Spoken Digit Dataset): `only` of
+    these speakers, about `each` of them."""
+    found = []
+    for path in sorted(Path(folder).glob("*_*_*.wav")):
+        digit, speaker, index = path.stem.split("_")
+        if (not only or speaker in only) and int(index) * 10 < each:
+            samples = np.round(audio.load(path) * 32767).astype(np.int16)
+            found.append(Piece(samples, digit, speaker, speaker, (0, len(samples))))
+    if not found:
+        raise ValueError(f"{folder} has no files named digit_speaker_index.wav of {only}")
+    return found
+
+
+def by_voice(clips):
+    """Voice -> its pieces, voices in the order of their names."""
+    found = {}
+    for clip in sorted(clips, key=lambda clip: clip.voice):
+        found.setdefault(clip.voice, []).append(clip)
+    return found
+
+
+def command(args):
+    """What makes a checkpoint again, as it is typed."""
+    parts = [f"python -m speechlib train {args.name}"]
+    if args.data:
+        parts.append("--data " + " ".join(Path(folder).name.upper() for folder in args.data))
+    parts += [f"--{name} {getattr(args, name):g}" for name in ("steps", "batch", "rate", "decay")]
+    return " ".join(parts + [f"--start {Path(args.start).name}"] * bool(args.start))
+
+
+def write_checkpoint(model, folder, card, labels=None):
+    """Weights (float16), configs and the card. labels: names of the classes, in their order."""
+    folder = Path(folder)
+    write_folder(model, folder, dtype="float16")
+    wavlm_base.write_preprocessor(folder)
+    if labels is not None:
+        path = folder / "config.json"
+        config = json.loads(path.read_text("utf-8"))
+        del config["num_labels"]  # the table says how many there are
+        config["id2label"] = {str(n): label for n, label in enumerate(labels)}
+        config["label2id"] = {label: n for n, label in enumerate(labels)}
+        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    cards.write(folder, card | {"parameters": sum(p.numel() for p in model.parameters())})
