@@ -87,11 +87,12 @@ def typed(*words):
 
 def test_a_recipes_own_numbers_fill_what_was_not_typed(monkeypatch):
     seen = []
-    own = types.SimpleNamespace(DEFAULTS={"steps": 7, "rate": 0.5}, run=seen.append)
+    own = types.SimpleNamespace(DEFAULTS={"steps": 7, "rate": 0.5, "seed": 3}, run=seen.append)
     monkeypatch.setattr(command, "recipe", lambda name: own)
     command.run(typed("--rate", "0.25"))
     (args,) = seen
     assert (args.steps, args.rate, args.batch, args.decay) == (7, 0.25, 32, 0.3)
+    assert (args.seed, args.threads, args.watch) == (3, 2, 80)
     assert args.out == "runs/whisper-digits" and args.data == [] and args.start is None
 
 

@@ -12,9 +12,22 @@ from pathlib import Path
 # checkpoint -> the module that makes and measures it
 RECIPES = {
     "whisper-digits": "speechlib.recipes.whisper_digits",
+    "whisper-commands": "speechlib.recipes.whisper_commands",
+    "whisper-keywords": "speechlib.recipes.whisper_keywords",
+    "wavlm-pretrained": "speechlib.recipes.wavlm_pretrained",
+    "wavlm-contrastive": "speechlib.recipes.wavlm_contrastive",
+    "wavlm-ctc": "speechlib.recipes.wavlm_ctc",
+    "wavlm-keywords": "speechlib.recipes.wavlm_keywords",
+    "wavlm-turns": "speechlib.recipes.wavlm_turns",
+    "wavlm-voices": "speechlib.recipes.wavlm_voices",
+    "numbers-en-de": "speechlib.recipes.numbers_en_de",
+    "quick-digits": "speechlib.recipes.quick_digits",
 }
-# what a recipe that has no DEFAULTS of its own starts from
-COMMON = {"steps": 8000, "batch": 32, "rate": 1e-3, "decay": 0.3}
+# for a recipe whose DEFAULTS say nothing of it
+COMMON = {
+    **{"steps": 8000, "batch": 32, "rate": 1e-3, "decay": 0.3},
+    **{"seed": 0, "threads": 2, "watch": 80},
+}
 
 
 def recipe(name):
@@ -33,8 +46,8 @@ def add_arguments(parser):
     parser.add_argument("--batch", type=int, help=f"examples a step {own}")
     parser.add_argument("--rate", type=float, help=f"learning rate {own}")
     parser.add_argument("--decay", type=float, help=f"last, slowing share of steps {own}")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2, help="processor cores (default 2)")
+    parser.add_argument("--seed", type=int, help=f"of everything drawn {own}")
+    parser.add_argument("--threads", type=int, help="processor cores (default 2)")
     parser.add_argument("--data", metavar="FOLDER", nargs="*", default=[], help="sets made by "
                         "`python -m speechlib corpus build --out FOLDER` (default: the bundled "
                         "one)")  # fmt: skip
@@ -46,7 +59,7 @@ def add_arguments(parser):
                         "(Free Spoken Digit Dataset)")  # fmt: skip
     parser.add_argument("--leave-out", nargs="*", default=[], metavar="SPEAKER",
                         help="speakers of --real to watch instead of training on")  # fmt: skip
-    parser.add_argument("--watch", type=int, default=80, help="items in each watched set")
+    parser.add_argument("--watch", type=int, help=f"items in each watched set {own}")
 
 
 def run(args) -> int:
