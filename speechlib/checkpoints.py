@@ -204,9 +204,15 @@ def read_json(path) -> dict:
 
 
 def available() -> list[dict]:
-    """The bundled checkpoints: name, task, parameters, metrics, licence, as their cards say."""
-    cards = sorted((paths.data_folder() / "checkpoints").glob("*/card.json"))
-    return [{"name": card.parent.name, **read_json(card)} for card in cards]
+    """The bundled checkpoints: name, task, parameters, metrics, licence, as their cards say (but
+    for the tables of what is confused, which would fill a screen each)."""
+    entries = []
+    for file in sorted((paths.data_folder() / "checkpoints").glob("*/card.json")):
+        card = read_json(file)
+        for figure in card.get("metrics", {}).values():
+            figure.pop("confusion", None)
+        entries.append({"name": file.parent.name, **card})
+    return entries
 
 
 def our_name(name, system, prefix="") -> str | None:

@@ -60,7 +60,7 @@ def row(figure) -> tuple[str, str, str, str]:
     shown += [
         f"{_spoken(name)} {', '.join(worded(number, name) for number in value)}"
         for name, value in figure.items()
-        if isinstance(value, list) and name not in HIDDEN
+        if name not in HIDDEN and isinstance(value, list) and value and type(value[0]) is not str
     ]
     items = ", ".join(_counted(count, _spoken(name)) for name, count in counts.items())
     interval = " to ".join(worded(end, main) for end in low_high) if low_high else ""
@@ -118,7 +118,7 @@ def _overview(found):
     yield "|---|---|---|---|---|---|"
     for folder, card in found:
         size = sum(file.stat().st_size for file in folder.glob("*.safetensors")) / 1e6
-        test = row(card.get("metrics", {}).get("test", {}))[1]
+        test = row(card.get("metrics", {}).get("test", {}))[1].partition(", ")[0]
         cells = (f"[`{folder.name}`](#{folder.name})", card["system"], f"{card['parameters']:,}",
                  f"{size:.1f} MB", test, card["licence"])  # fmt: skip
         yield _table_row(cells)
