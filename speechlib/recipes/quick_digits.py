@@ -8,6 +8,7 @@ the time, so that one seed gives one model. Nothing is shipped: it is made where
 Notebook: 09_whisper
 """
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,12 +30,12 @@ from speechlib.torch_models.whisper import Whisper
 NAME = "quick-digits"
 SECONDS = 3  # one window
 WINDOWS, WINDOW_SHARES = (1.6, 2.2, SECONDS), (0.4, 0.35, 0.25)  # seconds, while training
-MIX = {"real": 0.0, "synthetic": 0.6, "string": 0.35, "other": 0.0, "silence": 0.05,
+MIX = {"real": 0.0, "synthetic": 0.6, "string": 0.32, "other": 0.0, "silence": 0.08,
        "rooms": 0.15, "clean": 0.4, "least_snr_db": 10.0}  # fmt: skip
 PARTS = 3  # of a word, that the reader tells apart: learnt sooner than whole words
 SHOWN = 46  # of the valid strings: four digits, none twice
-DEFAULTS = {"steps": 1300, "batch": 32, "rate": 3e-3, "decay": 0.5}
-LOOKS, MEASURES = 40, 13  # how often a run is looked at, and measured
+DEFAULTS = {"steps": 1200, "batch": 32, "rate": 3e-3, "decay": 0.7}
+LOOKS, MEASURES = 30, 12  # how often a run is looked at, and measured
 
 
 def config() -> WhisperConfig:
@@ -192,11 +193,13 @@ def run(args) -> int:
 def measure(model, args=None) -> dict:
     """On voices never trained on: strings of 1 to 3 digits, and all (up to 4)."""
     short = [u for u in corpus.digits("test") if len(u.words) <= 3]
-    pairs = [(u.text, sl.transcribe(u.wave(), model).text) for u in short]
     voices = len({u.voice for u in short})
     on = f"{voices} synthetic voices of the corpus' test split, strings of 1 to 3 digits"
-    return {
-        "test": scoring.wer_figure(pairs, on),
-        "test_all": measuring.on_corpus(model, "test"),
-        "valid": measuring.on_corpus(model, "valid"),
-    }
+    with warnings.catch_warnings():  # a few are longer than the window: they are cut, as they are
+        warnings.filterwarnings("ignore", message="the recording of .* was cut")  # for a learner
+        pairs = [(u.text, sl.transcribe(u.wave(), model).text) for u in short]
+        return {
+            "test": scoring.wer_figure(pairs, on),
+            "test_all": measuring.on_corpus(model, "test"),
+            "valid": measuring.on_corpus(model, "valid"),
+        }

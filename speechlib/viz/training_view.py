@@ -132,16 +132,25 @@ class LiveTraining(LiveCurves):
             valid_s=self._end_s,
             title=f"Step {now.step}: where it looks for each word",
         ).axes
-        self.alt = f"{alt_of(drawn)} {self._told(now)}"
+        progress, said, written, inside = self._told(now)
+        told = f"{progress} Said: {said}. Written by the model: {written}. {inside}"
+        self.alt = f"{alt_of(drawn)} {told}"
         self.picture.value = picture_html(self.figure, self.alt)
-        self.second.value = f"<p>{html.escape(self._told(now))}</p>"
+        rows = "".join(
+            f'<tr><td style="padding-right:1em">{name}</td><td><b>{html.escape(text)}</b></td></tr>'
+            for name, text in (("said", said), ("written by the model", written))
+        )
+        table = f'<table style="font-size:1.15em;line-height:1.4">{rows}</table>'
+        self.second.value = f"{table}<p>{progress} {inside}</p>"
 
     def _told(self, now):
-        said = " ".join(word for word, *_ in self._words)
+        """How far it is, what was said, what is written, and how much of the look is right."""
         spent = time.monotonic() - self._began
-        left = spent * (self._steps - now.step) / now.step if now.step else None
+        left = spent * (self._steps - now.step) / now.step if now.step else 0
         ahead = f", about {left:.0f} s left" if left else ""
         return (
-            f"Step {now.step} of {self._steps}, {spent:.0f} s{ahead}. Said: “{said}”. Written by "
-            f"the model: “{now.written}”. {now.inside:.0%} of its look lies inside the right word."
+            f"Step {now.step} of {self._steps}, {spent:.0f} s{ahead}.",
+            " ".join(word for word, *_ in self._words),
+            now.written or "(nothing)",
+            f"{now.inside:.0%} of its attention lies inside the right word.",
         )
