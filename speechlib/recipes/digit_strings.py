@@ -6,7 +6,7 @@ their own (`pace.py`) beside the throat that `perturbed` gives them; single reco
 where a soft sound has hardly begun, so some are cut closer still.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,7 +20,7 @@ SHARES = (0.34, 0.22, 0.32, 0.08, 0.04)
 PACE = (0.75, 1.35)
 FITTING = 6  # tries to find a clip that is no longer than the window
 GAP_S = 0.6  # longest between two words
-LEAST = 4800  # samples of an example: 0.3 s
+TRIES = 20  # at something short enough for a short window
 TIGHT = 0.25  # share of people who leave hardly any
 
 
@@ -46,28 +46,30 @@ class Strings:
         return cls(groups, {k: s / sum(kept.values()) for k, s in kept.items()}, others)
 
     def example(self, rng, how, samples):
-        """-> a disturbed wave of at most `samples`, and its words: (word, start_s, end_s). A word
-        that would not be whole is left out, with what comes after it."""
-        while True:
-            wave, words = self.drawn(rng, how, samples)
-            whole = [one for one in words if one[2] * audio.SAMPLE_RATE <= samples]
-            if len(whole) < len(words):
-                samples = int(words[len(whole)][1] * audio.SAMPLE_RATE)
-            if samples >= LEAST:
-                return wave[:samples], whole
-            samples = LEAST * 4  # nothing was left: once more, in a window with room for a word
+        """-> a disturbed wave (samples,), and its words: (word, start_s, end_s), whole ones.
 
-    def drawn(self, rng, how, samples):
-        """-> a disturbed wave of any length, and its words."""
-        kind = rng.choice(list(self.shares), p=list(self.shares.values()))
-        wave, words = np.zeros(int(rng.uniform(0.3, 0.9) * samples), np.float32), []
-        if kind != "silence":
-            wave, words = self.spoken(kind, rng, int(samples * min(1.0, how.speed[0])))
+        Nothing is padded afterwards: silence around the words is in the recording, noise and all.
+        """
+        room = int(samples * min(1.0, how.speed[0]))  # what still fits when it is slowed down
+        for _ in range(TRIES):
+            kind = rng.choice(list(self.shares), p=list(self.shares.values()))
+            wave, words = np.zeros(0, np.float32), []
+            if kind != "silence":
+                wave, words = self.spoken(kind, rng, room)
+            if len(wave) <= room:
+                break
+        else:
+            wave, words = np.zeros(0, np.float32), []
+        track = np.zeros(int(samples * max(1.0, how.speed[1])) + 400, np.float32)
+        first = int(rng.integers(room - len(wave) + 1))
+        track[first : first + len(wave)] = wave
         talkers = ()
         if self.talkers and how.babble:
             talkers = [self.talkers[rng.integers(len(self.talkers))].wave() for _ in range(2)]
-        made, moved = perturbed(wave, rng, how, talkers)
-        return made, [(word, float(moved(start)), float(moved(end))) for word, start, end in words]
+        made, moved = perturbed(track, rng, replace(how, pad_s=(0, 0)), talkers)
+        first_s = first / audio.SAMPLE_RATE
+        told = [(w, float(moved(first_s + s)), float(moved(first_s + e))) for w, s, e in words]
+        return made[:samples], told
 
     def spoken(self, kind, rng, samples):
         """Clips of a voice one after another, at most `samples` where one fits: wave, words."""

@@ -27,7 +27,7 @@ from speechlib.torch_models.pretraining import PretrainingModel
 from speechlib.torch_models.quantizer import perplexity
 
 NAME = "wavlm-contrastive"
-DEFAULTS = {"steps": 1000, "batch": 12, "rate": 1e-3, "decay": 0.4, "start": wavlm_base.START}
+DEFAULTS = {"steps": 500, "batch": 10, "rate": 1e-3, "decay": 0.4, "start": wavlm_base.START}
 CONFIG = PretrainingConfig(
     groups=2, codes=64, codevector_dim=64, width=64, negatives=30, diversity_weight=0.5
 )
@@ -163,7 +163,7 @@ def run(args) -> int:
         return {"accuracy": share(items), "perplexity": codes}
 
     plan = training.Plan(steps=args.steps, seed=args.seed, rate=args.rate, decay=args.decay,
-                         warmup=100, evaluate_every=200)  # fmt: skip
+                         warmup=60, evaluate_every=125)  # fmt: skip
     training.train(model, batches(tracks, args.steps), plan, args.out, evaluate=evaluate)
     folder = Path(args.out) / NAME
     write_folder(model.model, folder, dtype="float16")

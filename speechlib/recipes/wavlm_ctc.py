@@ -28,13 +28,14 @@ from speechlib.torch_models.waveform_transcription import written_down
 from speechlib.vocabularies import LetterTokenizer
 
 NAME = "wavlm-ctc"
-DEFAULTS = {"steps": 2400, "batch": 12, "rate": 1.2e-3, "decay": 0.4, "start": wavlm_base.START,
+DEFAULTS = {"steps": 2000, "batch": 12, "rate": 1.2e-3, "decay": 0.4, "start": wavlm_base.START,
             "leave_out": ["yweweler"]}  # fmt: skip
 LETTERS = sorted(set("".join(DIGIT_WORDS)))
 VOCABULARY = {
     token: number for number, token in enumerate(["<pad>", "<s>", "</s>", "<unk>", "|", *LETTERS])
 }
-WINDOWS, WINDOW_SHARES = (1.0, 2.0, 3.2), (0.3, 0.4, 0.3)  # seconds, while training
+WINDOWS = (0.7, 1.1, 1.6, 2.2, 3.2, 4.2)  # seconds, while training
+WINDOW_SHARES = (0.12, 0.2, 0.25, 0.2, 0.15, 0.08)
 LIBRARY_SECONDS = 30  # taken of each synthesised voice
 GAP_S = (0.1, 0.5)  # silence between the recordings of a test string
 HARSH = Disturbance(babble=0.15)
@@ -60,7 +61,7 @@ class WithReader(nn.Module):
             logits.log_softmax(-1).transpose(0, 1), labels[real], frames, real.sum(1),
             blank=0, reduction="none", zero_infinity=True,
         )  # fmt: skip
-        loss = (loss / real.sum(1).clamp_min(2)).mean()  # per letter
+        loss = (loss / (4 + real.sum(1))).mean()  # a long string does not count for more
         if share > 0:
             read = self.reader(heard).float().transpose(1, 2)
             loss = loss + share * F.cross_entropy(read, said, ignore_index=-100)
@@ -79,7 +80,7 @@ def batches(strings, args):
         rng = np.random.default_rng((args.seed, step))
         seconds = rng.choice(WINDOWS, p=WINDOW_SHARES)
         # as many as fit into the time of `batch` middle windows
-        rows = max(4, round(args.batch * 2.0 / seconds))
+        rows = min(2 * args.batch, max(4, round(args.batch * 2.0 / seconds)))
         how = GENTLE if step >= gentle_from and rng.random() < 0.5 else HARSH
         samples = int(seconds * audio.SAMPLE_RATE)
         examples = [strings.example(rng, how, samples) for _ in range(rows)]
