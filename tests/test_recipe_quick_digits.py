@@ -99,6 +99,15 @@ def test_a_run_gives_a_model_a_log_and_pictures(short, tmp_path, capsys):
     assert [row["loss"] for row in again.log] == [row["loss"] for row in trained.log]
 
 
+def test_it_learns_from_the_first_steps_on(short, tmp_path, monkeypatch):
+    monkeypatch.setattr(quick_digits, "LOOKS", 1)
+    trained = quick_digits.train_quickly(tmp_path, **TINY | {"steps": 30, "batch": 8})
+    losses = [row["loss"] for row in trained.log]
+    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
+    first, last = trained.live.glimpses
+    assert (first.step, last.step) == (0, 30) and not np.allclose(first.weights, last.weights)
+
+
 def test_looking_changes_nothing(short, tmp_path, monkeypatch):
     often = quick_digits.train_quickly(tmp_path / "often", **TINY)
     monkeypatch.setattr(quick_digits, "LOOKS", 1)

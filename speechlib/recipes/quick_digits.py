@@ -4,8 +4,6 @@ input -> output: the bundled corpus -> a small Whisper, and what can be watched 
 Special: sized for a lesson. Two encoder blocks and one decoder block of width 96 hear windows of
 3 s; everything comes from the bundled corpus, mixed on the fly; the number of steps is fixed, not
 the time, so that one seed gives one model. Nothing is shipped: it is made where it is needed.
-
-Notebook: 09_whisper
 """
 
 import warnings

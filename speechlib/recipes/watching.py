@@ -3,8 +3,6 @@
 input -> output: a model at some step -> where it looks for each word, and what it writes.
 Special: the words are told, so that from the first step on there is a row for each of them; what
 the model would write by itself stands beside it. Looking changes nothing in the training.
-
-Notebook: 09_whisper
 """
 
 from dataclasses import dataclass

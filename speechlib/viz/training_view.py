@@ -2,7 +2,6 @@
 
 log rows and glimpses (`speechlib.recipes.watching`) -> a live view, and a strip of pictures that
 shows how fog turns into a diagonal.
-Notebook: 09_whisper
 """
 
 import html
