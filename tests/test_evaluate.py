@@ -166,6 +166,19 @@ def test_card_table_and_picture_are_written(bundled, capsys):
     assert said(capsys, "--all")[0] == 0 and (data / "README.md").read_bytes() == first
 
 
+def test_tables_can_be_written_again_from_the_cards(bundled, capsys):
+    data, seen = bundled
+    code, out, _ = said(capsys, "--from-cards")
+    assert code == 0 and not seen and "README.md" in out
+    assert cards.section(data) in (data / "README.md").read_text()
+    assert (data / "pictures/whisper-digits-confusion.png").is_file()
+    code, _, err = said(capsys, "--from-cards", "--all")
+    assert code == 2 and "give it alone" in err
+    (data / "README.md").write_text("nothing")
+    code, _, err = said(capsys, "--from-cards")
+    assert code == 2 and "no place for checkpoints" in err
+
+
 def test_nothing_is_written_when_told_so(bundled, capsys):
     data, _ = bundled
     before = {file: file.read_bytes() for file in data.rglob("*") if file.is_file()}

@@ -20,8 +20,9 @@ INTRODUCTION = """\
 All of `checkpoints/` is in Hugging Face's format; `sl.load(name)` reads it, `sl.available()` lists
 it. What is said here is what the `card.json` of each says: `python -m speechlib evaluate NAME`
 measures again and writes both. Intervals are bootstraps over the items counted; items of one voice
-resemble each other, so the truth is wider. *Without listening*: what one reaches who always says
-the same (majority), anything (chance), or nothing. Names in capitals in a command are folders."""
+resemble each other, so the truth is wider. Baselines are what is reached without the model: by
+always saying the same (majority), anything (chance) or nothing (empty text), by the same model
+before it learned (random weights), … Names in capitals in a command are folders."""
 
 
 def read(folder) -> dict:
@@ -47,7 +48,7 @@ def _on_one_line(found):
 
 
 def row(figure) -> tuple[str, str, str, str]:
-    """A figure -> (items, result, 95 % interval, what is reached without listening), in words."""
+    """A figure -> (items, result, 95 % interval, baselines), in words."""
     low_high = figure.get("interval_95")
     counts, results = {}, {}
     for name, value in figure.items():
@@ -127,7 +128,7 @@ def _overview(found):
 def _checkpoint(folder, card, data):
     yield from (f"### {folder.name}", "", _wrapped(f"Made to {card['task'].rstrip('.')}."))
     yield from (["", _wrapped(card["about"])] if card.get("about") else [])
-    yield from ("", "| measured on | items | result | 95 % interval | without listening |")
+    yield from ("", "| measured on | items | result | 95 % interval | baselines |")
     yield "|---|---|---|---|---|"
     for figure in card.get("metrics", {}).values():
         yield _table_row((figure["on"], *row(figure)))

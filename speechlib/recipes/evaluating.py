@@ -21,6 +21,9 @@ def add_arguments(parser):
                         "digits: digit_speaker_index.wav (Free Spoken Digit Dataset)")  # fmt: skip
     parser.add_argument("--only", nargs="+", default=[], metavar="SPEAKER", help="speakers of "
                         "--real that were never trained on")  # fmt: skip
+    parser.add_argument("--from-cards", action="store_true", help="measure nothing; write the "
+                        "tables and pictures of all bundled checkpoints again, from what their "
+                        "cards say")  # fmt: skip
     parser.add_argument("--no-write", action="store_true", help="show, and leave every file alone")
 
 
@@ -29,6 +32,8 @@ def run(args) -> int:
     from speechlib.recipes import cards
 
     _possible(args)
+    if args.from_cards:
+        return _written_again()
     jobs = [_opened(name, args.kind) for name in _names(args)]
     for number, (folder, kind) in enumerate(jobs):
         figures, parameters = _measured(folder, kind, args)
@@ -44,6 +49,11 @@ def run(args) -> int:
 
 
 def _possible(args):
+    if args.from_cards:
+        others = args.names or args.all or args.kind or args.real or args.only or args.no_write
+        if others:
+            raise ValueError("--from-cards measures nothing: give it alone")
+        return
     if not args.names and not args.all:
         raise ValueError(f"name a checkpoint ({', '.join(command.RECIPES)}), a folder, or --all")
     if bool(args.real) != bool(args.only):
@@ -104,7 +114,7 @@ def _shown(name, card, figures):
 
     told = f"{card.get('system', 'a model')} of {card['parameters']:,} parameters"
     yield f"{name}: {told}" + (f", to {card['task']}" if "task" in card else "")
-    head = ("", "result", "95 % interval", "items", "without listening")
+    head = ("", "result", "95 % interval", "items", "baselines")
     rows = [head]
     for called, figure in figures.items():
         items, result, interval, baseline = cards.row(figure)
@@ -118,7 +128,7 @@ def _shown(name, card, figures):
 
 
 def _write(folder, card):
-    """The card; and where the folder is bundled, its picture and data/README.md."""
+    """The card; its picture; and where the folder is bundled, data/README.md."""
     from speechlib import paths
     from speechlib.recipes import cards
 
@@ -126,21 +136,38 @@ def _write(folder, card):
     cards.write(folder, card)
     print(f"wrote {folder / 'card.json'}")
     bundled = folder.resolve().parent == (data / "checkpoints").resolve()
-    table = cards.confused(card)
-    if table:
-        name = f"{folder.name}-confusion.png" if bundled else "confusion.png"
-        picture = (data / "pictures" if bundled else folder) / name
-        picture.parent.mkdir(exist_ok=True)
-        _draw(picture, table, cards.title(folder.name))
-        print(f"wrote {picture}")
+    name = f"{folder.name}-confusion.png" if bundled else "confusion.png"
+    _draw((data / "pictures" if bundled else folder) / name, card, folder.name)
     if bundled and cards.write_readme(data):
         print(f"wrote {data / 'README.md'}")
 
 
-def _draw(path, table, title):
+def _written_again() -> int:
     from speechlib import paths
+    from speechlib.recipes import cards
+
+    data = paths.data_folder()
+    for folder in sorted(file.parent for file in (data / "checkpoints").glob("*/card.json")):
+        _draw(data / "pictures" / f"{folder.name}-confusion.png", cards.read(folder), folder.name)
+    if not cards.write_readme(data):
+        raise ValueError(f"{data / 'README.md'} has no place for checkpoints: {cards.BEGIN}")
+    print(f"wrote {data / 'README.md'}")
+    return 0
+
+
+def _draw(path, card, name):
+    """What the checkpoint confuses, where its card says so."""
+    from speechlib import paths
+    from speechlib.recipes import cards
     from speechlib.viz import confusion_plots, display
 
-    drawn = confusion_plots.plot_confusion(table["counts"], table["labels"], title=title)
+    table = cards.confused(card)
+    if table is None:
+        return
+    drawn = confusion_plots.plot_confusion(
+        table["counts"], table["labels"], title=cards.title(name)
+    )
     content = display.png_bytes(drawn.figure)
+    path.parent.mkdir(exist_ok=True)
     paths.write_whole(path, lambda temporary: Path(temporary).write_bytes(content))
+    print(f"wrote {path}")
