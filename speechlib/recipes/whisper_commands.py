@@ -23,13 +23,13 @@ from speechlib.corpus.mixing import Mix, clip_of
 from speechlib.corpus.segments import SegmentMixer
 from speechlib.corpus.utterances import read_manifest
 from speechlib.position_embeddings import sinusoidal_embeddings
-from speechlib.recipes import whisper_files
+from speechlib.recipes import alignment_heads, whisper_files
 from speechlib.recipes.with_reader import WithReader
 from speechlib.torch_models import loading
 from speechlib.torch_models.whisper import Whisper
 
 NAME = "whisper-commands"
-DEFAULTS = {"steps": 2000, "batch": 32, "rate": 1e-3, "decay": 0.4, "start": "whisper-digits"}
+DEFAULTS = {"steps": 2100, "batch": 32, "rate": 1e-3, "decay": 0.4, "start": "whisper-digits"}
 SECONDS = 6  # one window
 FRAMES = 50 * SECONDS  # encoder frames, and steps of the time tokens: 20 ms each
 WORDS = tuple(sorted(command_words()))
@@ -132,9 +132,9 @@ def weighted(clips):
     ]
 
 
-def labels_of(said, timed, first=0):
+def labels_of(said, timed, first=0, nothing=0):
     """`Said` -> the tokens after the start token. first: the encoder frame of the model's window at
-    which these mel frames begin."""
+    which these mel frames begin; nothing: the time step to write where nothing is said."""
     if not timed:
         words = [WORDS.index(word) for spoken in said.utterances for word, _, _ in spoken]
         return [ENGLISH, TRANSCRIBE, NO_TIMES, *words, END]
@@ -146,7 +146,7 @@ def labels_of(said, timed, first=0):
     if said.cut:  # the next window is to begin here
         tokens.append(FIRST_TIME + _step(said.cut[0][1], first))
     if not said.utterances:  # a transcript with times begins with one; then nothing is said
-        tokens.append(FIRST_TIME)
+        tokens.append(FIRST_TIME + nothing)
     return [*tokens, END]
 
 
@@ -176,7 +176,8 @@ def batches(clips, batch, seed, gentle_from):
             number, timed = step * batch + n, n % 2 == 0
             mel, heard = mixer.example(number, mix, cut=timed and first + frames == FRAMES)
             mels.append(mel)
-            rows.append(labels_of(heard, timed, first))
+            # any time: a single one would be likelier than each of those at which a word may begin
+            rows.append(labels_of(heard, timed, first, int(rng.integers(FRAMES))))
             for word, begin, end in sum(heard.utterances, []) + heard.cut:
                 said[n, begin // 2 : end // 2] = 1 + WORDS.index(word)
         longest = max(map(len, rows))
@@ -216,7 +217,9 @@ def run(args) -> int:
         args.out,
         evaluate=lambda m: command_figures.seen(m.whisper, watched),
     )
-    write_checkpoint(model.whisper, Path(args.out) / NAME)
+    folder = Path(args.out) / NAME
+    write_checkpoint(model.whisper, folder)
+    alignment_heads.write_into(folder, corpus.commands("valid"))
     return 0
 
 
@@ -240,10 +243,3 @@ def measure(model, args=None) -> dict:
     from speechlib.recipes import command_figures
 
     return command_figures.measure(model)
-
-
-def made_sets(args, split, kind):
-    """The utterances of `args.data`, sets made by `corpus build`; [] without any."""
-    folders = getattr(args, "data", None) or []
-    rows = [row for folder in folders for row in read_manifest(Path(folder))]
-    return [row for row in rows if row.split == split and row.kind == kind]

@@ -19,6 +19,7 @@ from speechlib.configs import HeadConfig
 from speechlib.corpus.grammar import KEYWORDS
 from speechlib.corpus.mixing import Mix
 from speechlib.corpus.segments import SegmentMixer, words_of
+from speechlib.corpus.utterances import read_manifest
 from speechlib.recipes import scoring, whisper_commands, whisper_files
 from speechlib.torch_models import heads, loading
 from speechlib.torch_models.whisper import AudioEncoder
@@ -135,7 +136,9 @@ def measure(model, args=None) -> dict:
     for split in ("test", "valid"):
         said = corpus.commands(split, kind="keyword")
         figures[split] = _accuracy(model, said, f"the corpus' {split} split", split == "test")
-    made = whisper_commands.made_sets(args, "test", "keyword")
+    folders = getattr(args, "data", None) or []
+    made = [one for folder in folders for one in read_manifest(Path(folder))]
+    made = [one for one in made if (one.split, one.kind) == ("test", "keyword")]
     if made:
         figures["more"] = _accuracy(model, made, "a larger set of the same kind", True)
     figures["layers"] = {
