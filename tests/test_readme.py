@@ -66,6 +66,13 @@ def test_every_command_exists(text):
     assert all(re.search(rf"^{target}:", makefile, re.M) for target in targets)
 
 
+def test_every_trained_model_is_listed_with_its_system():
+    import speechlib as sl
+
+    listed = {(row[0].strip("`"), row[1]) for row in rows(section("The trained models"))}
+    assert listed == {(card["name"], card["system"]) for card in sl.available()}
+
+
 def test_sizes_are_those_that_the_setup_prints():
     from speechlib import setup_environment
 
