@@ -17,10 +17,14 @@ from speechlib.recipes import scoring, wavlm_heads
 LEAST_SAMPLES = SAMPLE_RATE // 2  # what is shorter is heard again until it lasts that long
 
 
+def long_enough(wave):
+    """A short wave (samples,) is heard again, until it lasts half a second."""
+    return np.tile(wave, max(1, -(-LEAST_SAMPLES // len(wave))))
+
+
 def embedding(model, wave):
     """A wave (samples,) -> (width,) float64 of length 1."""
-    if len(wave) < LEAST_SAMPLES:
-        wave = np.tile(wave, -(-LEAST_SAMPLES // len(wave)))
+    wave = long_enough(wave)
     with torch.no_grad():
         found = model.embed(torch.from_numpy(audio.normalise(wave))[None])[0]
     found = found.double().numpy()

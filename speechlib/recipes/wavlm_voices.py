@@ -9,6 +9,7 @@ Notebook: 14_xvector
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from speechlib import corpus, training
 from speechlib.audio import SAMPLE_RATE
 from speechlib.configs import XVectorConfig
 from speechlib.corpus import waveforms
-from speechlib.recipes import voice_figures, wavlm_base, wavlm_heads
+from speechlib.recipes import voice_figures, voice_head, wavlm_base, wavlm_heads
 from speechlib.recipes.voice_figures import measure  # noqa: F401, what `evaluate` asks for
 from speechlib.torch_models import losses
 from speechlib.torch_models.heads import XVector
@@ -28,7 +29,12 @@ DEFAULTS = {"steps": 2000, "batch": 24, "rate": 1e-3, "decay": 0.5, "start": wav
 KINDS = ("command", "keyword", "number")
 SPEEDS = (0.86, 1.0, 1.16)  # each makes another voice of every voice
 SECONDS = (0.5, 0.75, 1.0, 1.5, 2.0)  # of the pieces of a batch
+CLIPS = 30  # of a voice, for the second stage; half as many at each other speed
+HEAD_STEPS, HEAD_ROWS, HEAD_MARGIN = 3000, 64, 0.2
 MARGIN, RISES = 0.3, 0.4  # of AM-softmax, and the share of the steps in which it grows to that
+UNDISTURBED = waveforms.Disturbance(
+    rooms=0, narrow=0, colour_db=0, tilt_db=0, clean=1, clipped=0, pad_s=(0, 0)
+)
 CARD = {
     "task": "tell whether two recordings are of one voice, by the cosine of their embeddings",
     "system": "WavLM with an x-vector head, AM-softmax",
@@ -173,7 +179,8 @@ def run(args) -> int:
     print(f"{len(voices)} voices, {len(classes)} classes; watching {len(watched)} recordings")
     model = GrowingMargin(fresh(wavlm_base.listener(args.start), len(classes)))
     batch_at = batches(voices, args.batch, args.seed, args.steps)
-    spread_out(model.model, one_of_each(voices, args.seed))
+    if not Path(args.out, "state.pt").is_file():  # else a run goes on
+        spread_out(model.model, one_of_each(voices, args.seed))
     plan = training.Plan(steps=args.steps, seed=args.seed, rate=args.rate, decay=args.decay,
                          warmup=100, evaluate_every=200)  # fmt: skip
     training.train(
@@ -184,12 +191,45 @@ def run(args) -> int:
         evaluate=lambda m: {"eer": voice_figures.eer_of(m.model, watched)},
     )
     bundled = corpus.voice_clips("train")
+    settle(model.model, voices, watched, args)
     labelled = [n for n, (name, speed) in enumerate(classes) if speed == 1 and name in bundled]
     part = {"command": wavlm_heads.command(args), "steps": args.steps, "batch": args.batch}
     shipped = narrowed(model.model, labelled)
     names = [classes[n][0] for n in labelled]
     wavlm_heads.write_checkpoint(shipped, f"{args.out}/{NAME}", CARD | {"training": part}, names)
     return 0
+
+
+def settle(model, voices, watched, args):
+    """The second stage: the head learns on, from clips that the listener hears only once."""
+    rng, clips, labels = np.random.default_rng((args.seed, 1 << 21)), [], []
+    classes = classes_of(voices)
+    for label, (voice, speed) in enumerate(classes):
+        mine = voices[voice]
+        chosen = rng.permutation(len(mine))[: CLIPS if speed == 1 else CLIPS // 2]
+        clips += [mine[n] for n in chosen]
+        labels += [label] * len(chosen)
+
+    def said(wave, number):
+        _, speed = classes[labels[number]]
+        how = SAME_PERSON if rng.random() < 0.4 else UNDISTURBED
+        return waveforms.perturbed(wave, rng, replace(how, speed=(speed, speed)))[0]
+
+    kept = voice_head.listen(model, clips, said)
+    heard_valid = voice_head.listen(model, watched, rows=1)  # few clips are of like length
+    alone = voice_head.HeadAlone(model)
+    plan = training.Plan(steps=HEAD_STEPS, seed=args.seed, rate=1e-3, decay=0.7, warmup=100,
+                         evaluate_every=250, save_every=1000, watch="eer",
+                         patience=HEAD_STEPS)  # fmt: skip
+    names = np.array([clip.voice for clip in watched])
+    training.train(
+        alone,
+        voice_head.batches(kept, labels, HEAD_ROWS, HEAD_MARGIN, args.seed),
+        plan,
+        Path(args.out, "head"),
+        evaluate=lambda m: {"eer": voice_head.eer_of(m.head, heard_valid, names)},
+    )
+    alone.give_back(model)
 
 
 def narrowed(model, classes):
