@@ -28,7 +28,7 @@ from speechlib.torch_models.waveform_transcription import written_down
 from speechlib.vocabularies import LetterTokenizer
 
 NAME = "wavlm-ctc"
-DEFAULTS = {"steps": 2000, "batch": 12, "rate": 1.2e-3, "decay": 0.4, "start": wavlm_base.START,
+DEFAULTS = {"steps": 3000, "batch": 12, "rate": 1.2e-3, "decay": 0.4, "start": wavlm_base.START,
             "leave_out": ["yweweler"]}  # fmt: skip
 LETTERS = sorted(set("".join(DIGIT_WORDS)))
 VOCABULARY = {
@@ -81,7 +81,7 @@ def batches(strings, args):
         seconds = rng.choice(WINDOWS, p=WINDOW_SHARES)
         # as many as fit into the time of `batch` middle windows
         rows = min(2 * args.batch, max(4, round(args.batch * 2.0 / seconds)))
-        how = GENTLE if step >= gentle_from and rng.random() < 0.5 else HARSH
+        how = GENTLE if rng.random() < (0.3 if step < gentle_from else 0.6) else HARSH
         samples = int(seconds * audio.SAMPLE_RATE)
         examples = [strings.example(rng, how, samples) for _ in range(rows)]
         share = max(0.1, 1 - 2 * step / args.steps)
