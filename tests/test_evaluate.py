@@ -12,7 +12,7 @@ import pytest
 
 import speechlib as sl
 from speechlib import cli
-from speechlib.recipes import cards, command, measuring, scoring
+from speechlib.recipes import cards, command, digit_figures, scoring
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
@@ -89,7 +89,7 @@ def few(monkeypatch):
     """The digits of two utterances a split and kind."""
     whole = sl.corpus.digits
     monkeypatch.setattr(
-        measuring.corpus, "digits", lambda *given, **named: whole(*given, **named)[:2]
+        digit_figures.corpus, "digits", lambda *given, **named: whole(*given, **named)[:2]
     )
 
 

@@ -16,7 +16,7 @@ import speechlib as sl
 from speechlib import corpus, training
 from speechlib.configs import WhisperConfig
 from speechlib.corpus.mixing import Mix, Mixer
-from speechlib.recipes import measuring, scoring, whisper_digits
+from speechlib.recipes import digit_figures, scoring, whisper_digits
 from speechlib.recipes.watching import Watched
 from speechlib.recipes.whisper_digits import FIRST_WORD, PROMPT, word_error_rate
 from speechlib.recipes.with_reader import WithReader
@@ -196,7 +196,7 @@ def measure(model, args=None) -> dict:
     told = args is not None and args.real
     return {
         "test": scoring.wer_figure(pairs, on),
-        "test_all": measuring.on_corpus(model, "test"),
-        "valid": measuring.on_corpus(model, "valid"),
-        **(measuring.on_people(model, args.real, args.only) if told else {}),
+        "test_all": digit_figures.on_corpus(model, "test"),
+        "valid": digit_figures.on_corpus(model, "valid"),
+        **(digit_figures.on_people(model, args.real, args.only) if told else {}),
     }

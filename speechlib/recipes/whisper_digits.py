@@ -19,7 +19,7 @@ from speechlib import audio, corpus, metrics, training
 from speechlib.configs import BlockConfig, SpecAugmentConfig, WhisperConfig
 from speechlib.corpus.mixing import Mix, Mixer, clip_of
 from speechlib.recipes import alignment_heads
-from speechlib.recipes.measuring import measure  # noqa: F401, what `evaluate` asks a recipe for
+from speechlib.recipes.digit_figures import measure  # noqa: F401, what `evaluate` asks a recipe for
 from speechlib.recipes.with_reader import WithReader
 from speechlib.tokenizers import DIGIT_WORDS, word_tokenizer
 from speechlib.torch_models.generation import generate
