@@ -17,6 +17,7 @@ from speechlib.torch_models.transcription import transcribe
 
 GAP_S = (0.2, 1.0)  # silence that is put between two utterances
 NEAR_S = 0.1  # a segment's times are to be within this
+PAIRS = 60  # windows of two commands
 
 
 def spans_of(utterances, rng, longest_gap_s=GAP_S[1]):
@@ -56,7 +57,7 @@ def measure(model, args=None) -> dict:
     commonest = Counter(u.text for u in test).most_common(1)[0][0]
     baseline = {"majority": metrics.wer([u.text for u in test], [commonest] * len(test))}
     rng = np.random.default_rng(7)
-    single, pairs = [spans_of([one], rng) for one in test], pairs_of(test, 60)
+    single, pairs = [spans_of([one], rng) for one in test], pairs_of(test, PAIRS)
     timed, two = [_marked(model, one) for one in single], [_marked(model, one) for one in pairs]
     on_test = f"commands, {voices}"
     on_pairs = "two of these commands in one window, 0.2 to 1 s between them"

@@ -25,7 +25,7 @@ from speechlib.torch_models import heads, loading
 from speechlib.torch_models.whisper import AudioEncoder
 
 NAME = "whisper-keywords"
-DEFAULTS = {"steps": 700, "batch": 32, "rate": 6e-4, "decay": 0.5, "start": whisper_commands.NAME}
+DEFAULTS = {"steps": 350, "batch": 32, "rate": 6e-4, "decay": 0.5, "start": whisper_commands.NAME}
 SECONDS = 2  # one window
 PROJECTOR = 128  # features of a frame that the mean is taken of
 CUT_OUT = 0.3  # share of keywords that are cut out of commands

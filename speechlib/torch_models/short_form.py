@@ -114,6 +114,9 @@ def _marked_segments(model, tokens, steps, samples):
     for start, stop, piece in pieces:
         text = tokenizer.decode([t for t in piece if t < first_time]).strip()
         sure, at = _mean(steps[at : at + len(piece)]), at + len(piece)
+        if piece and piece[0] >= first_time:
+            # of a lone segment `segments_of` drops it, as openai/whisper; transformers keeps it
+            start = piece[0] - first_time
         if text:
             start_s, end_s = start * long_form.FRAME_S, stop * long_form.FRAME_S
             segments.append(_segment(start_s, end_s, text, sure))
