@@ -1,4 +1,4 @@
-"""Digits spelt by WavLM + CTC: examples, batches, files, and the bundled checkpoint."""
+"""Digits written by WavLM + CTC: examples, batches, files, and the bundled checkpoint."""
 
 import json
 from types import SimpleNamespace
@@ -29,9 +29,9 @@ def clips():
     ]
 
 
-def small_model():
-    head = CTCConfig(classes=len(wavlm_ctc.VOCABULARY), reduction="mean", zero_infinity=True)
-    return CTCModel(wavlm_base.listener(layers=1), head)
+def small_model(layers=1):
+    head = CTCConfig(classes=wavlm_ctc.CLASSES, reduction="mean", zero_infinity=True)
+    return CTCModel(wavlm_base.listener(layers=layers), head)
 
 
 def test_an_example_holds_whole_words_where_they_are(clips):
@@ -72,7 +72,7 @@ def test_without_digits_there_is_nothing_to_draw(clips):
     assert strings.example(np.random.default_rng(0), STILL, 30_000)[1] == []
 
 
-def test_labels_spell_the_words_and_frames_tell_them():
+def test_labels_and_frames_tell_the_words():
     waves = [np.random.default_rng(0).standard_normal(n).astype(np.float32) for n in (16_000, 8000)]
     examples = [(waves[0], [("two", 0.1, 0.4), ("six", 0.5, 0.9)]), (waves[1], [])]
     waveform, lengths, labels, said = wavlm_ctc.together(examples)
@@ -95,14 +95,16 @@ def test_the_loss_is_ctc_and_the_readers(clips):
     assert torch.isfinite(both) and both > alone > 0
 
 
-def test_the_folder_is_read_back_and_spells(tmp_path):
-    model = small_model().eval()
+def test_the_folder_is_read_back_and_writes_words(tmp_path):
+    model = small_model(layers=4).eval()
     wavlm_ctc.write_checkpoint(model, tmp_path)
     again = sl.load(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["architectures"] == ["WavLMForCTC"]
     found = sl.transcribe(np.random.default_rng(0).standard_normal(16_000).astype("f4"), again)
     assert isinstance(found.text, str)
-    assert wavlm_ctc.tokenizer.encode("one two")[3] == wavlm_ctc.VOCABULARY["|"]
+    assert again.checkpoint.folder == tmp_path and wavlm_ctc.tokenizer.encode("one two") == [2, 3]
+    continued = wavlm_ctc.model_from(again.checkpoint.folder)  # its classifier is taken over
+    torch.testing.assert_close(continued.classifier.bias, again.classifier.bias)
 
 
 @pytest.mark.skipif(
