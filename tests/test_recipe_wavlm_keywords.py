@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+import speechlib as sl
 from speechlib.audio import SAMPLE_RATE
 from speechlib.corpus import waveforms
 from speechlib.corpus.grammar import KEYWORDS
-from speechlib.recipes import wavlm_base, wavlm_keywords
+from speechlib.recipes import wavlm_base, wavlm_heads, wavlm_keywords
 from speechlib.recipes.wavlm_heads import Piece
 
 
@@ -46,3 +47,12 @@ def test_a_fresh_classifier_reads_all_layers_alike():
     assert model.layer_weights.softmax(0).tolist() == pytest.approx([1 / 3] * 3)
     waveform, labels = wavlm_keywords.batches(tones(), 4, seed=0)(0)
     assert torch.isfinite(model.loss(waveform, labels))
+
+
+def test_the_bundled_model_tells_test_words_apart():
+    clips = wavlm_heads.pieces((), "test", ("keyword",))[::3]
+    model = sl.load("wavlm-keywords")
+    assert wavlm_keywords.errors(model, clips) <= 0.06  # measured: none
+    labels = model.checkpoint.config["id2label"]
+    assert [labels[str(n)] for n in range(10)] == list(KEYWORDS)
+    assert model.layer_weights.numel() == 5

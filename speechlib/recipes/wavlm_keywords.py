@@ -31,7 +31,7 @@ CARD = {
     "data": [
         "the train split of `python -m speechlib corpus build --set commands --takes 8 --everyone` "
         "(espeak-ng, flite, festival): 273 synthetic voices, their 4,368 single keywords",
-        "the encoder begins as wavlm-pretrained",
+        "the listener begins as wavlm-pretrained",
     ],
     "limits": "Knows ten words and takes every sound for one of them: there is no class for other "
     "words, noise or silence. Heard synthesisers only, no people.",

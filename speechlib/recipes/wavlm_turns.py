@@ -24,7 +24,7 @@ from speechlib.recipes.turn_figures import measure  # noqa: F401, what `evaluate
 from speechlib.torch_models.heads import FrameClassifier
 
 NAME = "wavlm-turns"
-DEFAULTS = {"steps": 800, "batch": 8, "rate": 7e-4, "decay": 0.5, "start": "wavlm-voices"}
+DEFAULTS = {"steps": 900, "batch": 8, "rate": 7e-4, "decay": 0.5, "start": "wavlm-voices"}
 SECONDS = (3.0, 4.0, 6.0, 12.0)  # of the conversations of a batch
 SHARES = ((0.45, 0.35, 0.15, 0.05), (0.2, 0.3, 0.25, 0.25))  # first, and in the second half
 BATCH_SECONDS = 5.0  # `--batch` counts conversations of this length
@@ -41,6 +41,7 @@ CARD = {
         "conversations mixed on the fly of the train split of `python -m speechlib corpus build "
         "--set commands|numbers --takes 8 --everyone` (espeak-ng, flite, festival): 273 synthetic "
         "voices",
+        "the listener begins as that of wavlm-voices; its front end stays so",
     ],
     "limits": "Two people, no more, and not their whole lives: learned from stretches of 3 to 12 "
     "s. Both are equally near and loud. Two voices of one timbre were never put into one "

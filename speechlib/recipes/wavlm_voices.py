@@ -3,7 +3,8 @@
 input -> output: sets of commands and numbers (`corpus build --everyone`) -> a checkpoint folder.
 Special: every voice is also played slower and faster, always by the same factor: that is another
 throat and pace, so it counts as another voice. Nothing else that tells voices apart is disturbed.
-The margin of AM-softmax grows from zero: a fresh head cannot meet the whole of it.
+The margin of AM-softmax grows from zero: a fresh head cannot meet the whole of it. When all has
+been learned together, the head learns on alone (`voice_head.py`).
 
 Notebook: 14_xvector
 """
@@ -46,6 +47,7 @@ CARD = {
         "the train split of `python -m speechlib corpus build --set commands|numbers --takes 8 "
         "--everyone` and the bundled train split (espeak-ng, flite, festival); each voice also "
         "played slower and faster, as a voice of its own",
+        "the listener begins as wavlm-pretrained",
     ],
     "limits": "Heard synthesisers only, no people. Two voices of one timbre, which differ in "
     "accent, pitch, pace and vocal tract, are told apart less well. Recordings of under half a "
