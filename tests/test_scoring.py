@@ -65,6 +65,22 @@ def test_accuracy_comes_with_what_is_reached_without_listening():
     assert named["exact_match"] == 0.9 and "confusion" not in named
 
 
+def test_no_mistake_seen_does_not_mean_that_there_are_none():
+    """Against scipy's binomial test: the interval is what 54 of 54 does not rule out."""
+    from scipy.stats import binomtest
+
+    exact = binomtest(54, 54).proportion_ci(method="exact")
+    assert scoring.accuracy_figure(["a"] * 54, ["a"] * 54, "54", labels="ab")["interval_95"] == (
+        pytest.approx([exact.low, exact.high], abs=1e-4)
+    )
+    none = binomtest(0, 54).proportion_ci(method="exact")
+    assert scoring.accuracy_figure(["a"] * 54, ["b"] * 54, "54", labels="ab")["interval_95"] == (
+        pytest.approx([none.low, none.high], abs=1e-4)
+    )
+    perfect = scoring.wer_figure([("one two", "one two")] * 27, "27 texts")
+    assert perfect["interval_95"] == pytest.approx([none.low, none.high], abs=1e-4)
+
+
 def test_confusion_has_wanted_rows_and_keeps_every_item():
     table = scoring.confusion([1, 1, 2], [1, 2, None], [1, 2])
     assert table == {"labels": ["1", "2", "nothing"], "counts": [[1, 1, 0], [0, 0, 1], [0, 0, 0]]}

@@ -2,7 +2,8 @@
 
 input -> output: what was right and what a model said -> a dict that `card.json` keeps as it is.
 Special: an interval is the bootstrap over items (`metrics.bootstrap`). Items of one voice resemble
-each other, so the truth is wider.
+each other, so the truth is wider. Where no item is wrong (or none is right) every draw is the same,
+which proves nothing: there the interval is that of the binomial (Clopper and Pearson 1934).
 """
 
 from collections import Counter
@@ -31,6 +32,8 @@ def wer_figure(pairs, on, *, seed=0, baseline=None, **more):
     """
     wanted, written = zip(*pairs, strict=True)
     value, interval = metrics.wer(wanted, written), metrics.wer_interval(wanted, written, seed=seed)
+    if value == 0:
+        interval = 0.0, 1 - _sure(sum(len(text.split()) for text in wanted))
     counts = {"recordings": len(wanted), "words": sum(len(text.split()) for text in wanted)}
     simple = {"empty text": 1.0} | (baseline or {})
     return _figure("word_error_rate", value, interval, on, simple, counts | more)
@@ -51,7 +54,11 @@ def accuracy_figure(wanted, found, on, labels=None, *, name="accuracy", seed=0, 
     simple["chance"] = 1 / len(labels)
     if picture:
         more["confusion"] = confusion(wanted, found, labels)
-    return figure(name, _mean, right, on, seed=seed, baseline=simple | (baseline or {}), **more)
+    found = figure(name, _mean, right, on, seed=seed, baseline=simple | (baseline or {}), **more)
+    if found[name] in (0.0, 1.0):
+        low = _short(_sure(len(right)))
+        found["interval_95"] = [low, 1.0] if found[name] else [0.0, _short(1 - low)]
+    return found
 
 
 def confusion(wanted, found, labels) -> dict:
@@ -80,6 +87,11 @@ def word_confusion(pairs, words) -> dict:
     edits. What was left out or invented is taken for, or made of, "nothing"."""
     edits = [edit for one, other in pairs for edit in metrics.edits(one.split(), other.split())]
     return confusion([wanted for _, wanted, _ in edits], [found for *_, found in edits], words)
+
+
+def _sure(count):
+    """The least share of right items with which `count` in a row are right once in 40 times."""
+    return 0.025 ** (1 / count)
 
 
 def _mean(values):
