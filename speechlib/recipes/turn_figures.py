@@ -107,11 +107,13 @@ def _by_the_first(right, speech):
 
 
 def _confusion(model, conversations):
-    """Who was taken for whom, in frames of 10 ms: the model's first is whoever spoke first."""
+    """Who was taken for whom, in frames of 10 ms; the first is whoever spoke first, and the model's
+    outputs are in the order that fits better."""
     wanted, told = [], []
     for wave, right in conversations:
         found = spoken(model, wave)
         frames = min(len(found), len(right))
+        found = max(found, found[:, ::-1], key=lambda f: (f[:frames] == right[:frames]).sum())
         for side, into in ((right, wanted), (found, told)):
             into += [WHO[n] for n in side[:frames] @ np.array([1, 2])]
     return scoring.confusion(wanted, told, WHO)

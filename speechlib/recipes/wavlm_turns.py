@@ -2,10 +2,12 @@
 
 input -> output: commands and numbers of many voices -> conversations mixed on the fly -> a
 checkpoint folder. The model's logits (batch, frames, 2) are two yes-or-no questions a frame.
-Special: the first of the two outputs is whoever speaks first, so there is one right answer and
-no search over permutations (as there is in Fujita et al. 2019); what comes before and after tells
-who that is. The loss is binary cross-entropy: both may speak at once, for which the model's own
-`.loss`, one class a frame as published, has no answer.
+Special: which output stands for whom is the model's to choose, so long as it keeps to it through a
+conversation: the better of the two orders counts (Fujita et al. 2019). Left to itself it learns
+for long that somebody speaks, and not who; so in the first steps the lower voice is the first
+output, which can be heard in a moment, without the other voice in mind. The loss is binary
+cross-entropy: both may speak at once, for which the model's own `.loss`, one class a frame as
+published, has no answer.
 
 Notebook: 13_heads
 """
@@ -28,13 +30,13 @@ DEFAULTS = {"steps": 900, "batch": 8, "rate": 7e-4, "decay": 0.5, "start": "wavl
 SECONDS = (3.0, 4.0, 6.0, 12.0)  # of the conversations of a batch
 SHARES = ((0.45, 0.35, 0.15, 0.05), (0.2, 0.3, 0.25, 0.25))  # first, and in the second half
 BATCH_SECONDS = 5.0  # `--batch` counts conversations of this length
+ORDERED = 0.5  # share of the steps in which the lower voice is the first output
 ALONE = 0.06  # share in which only one speaks
 CARD = {
-    "task": "tell which of two people speaks, every 20 ms: the one who spoke first, the other one, "
-    "both or nobody",
+    "task": "tell every 20 ms which of two people speaks: the one, the other, both or nobody",
     "system": "WavLM with a frame classifier over a weighted sum of its layers",
     "about": "Its two outputs are yes-or-no questions: a sigmoid above 0.5 means that the first, "
-    "or the second, speaks. The first is whoever speaks first. The figures are for outputs "
+    "or the second, speaks. The first is mostly the lower voice. The figures are for outputs "
     "smoothed by a median over 11 frames (0.22 s).",
     "licence": "CC BY 4.0",
     "data": [
@@ -67,25 +69,29 @@ def fresh(encoder):
 
 
 class TwoQuestions(nn.Module):
-    """A FrameClassifier whose loss asks of every frame: does the first speak? the second?"""
+    """A FrameClassifier whose loss asks of every frame: does the one speak? does the other?"""
 
     def __init__(self, model):
         super().__init__()
         self.model = model
 
-    def loss(self, waveform, spoken):
-        """spoken: (batch, frames, 2) of 0 and 1."""
-        return F.binary_cross_entropy_with_logits(self.model(waveform).float(), spoken)
+    def loss(self, waveform, spoken, free=True):
+        """spoken: (batch, frames, 2) of 0 and 1. free: in which order is the model's choice, for
+        every conversation; False: in this one."""
+        logits = self.model(waveform).float()
+        found = [
+            F.binary_cross_entropy_with_logits(logits, order, reduction="none").mean(dim=(1, 2))
+            for order in (spoken, spoken.flip(2))
+        ]
+        return (torch.minimum(*found) if free else found[0]).mean()
 
 
 # ------------------------------------------------------------------------------- what to train on
 
 
 def conversation(voices, seconds, rng):
-    """-> a wave of at least `seconds`, [(start_s, end_s) of the turns of each of two people].
-
-    voices: `wavlm_heads.by_voice`. By the rules of `corpus/conversing.py`; who speaks first is
-    the first of the two."""
+    """-> a wave of at least `seconds`, [(start_s, end_s) of the turns of each of two people], and
+    the two voices. By the rules of `corpus/conversing.py`. voices: `wavlm_heads.by_voice`."""
     first, second = _two(voices, rng)
     alone = rng.random() < ALONE
     peaks = rng.uniform(0.2, 0.5, 2)
@@ -107,7 +113,7 @@ def conversation(voices, seconds, rng):
     for n, (wave, start, end) in enumerate(zip(waves, starts, ends, strict=True)):
         mixed[start:end] += wave
         turns[0 if alone else n % 2].append((start / SAMPLE_RATE, end / SAMPLE_RATE))
-    return mixed, turns
+    return mixed, turns, (first, second)
 
 
 def _two(voices, rng):
@@ -118,6 +124,20 @@ def _two(voices, rng):
         second = names[rng.integers(len(names))]
         if voices[first][0].timbre != voices[second][0].timbre:
             return first, second
+
+
+def pitch_of(clips, most=4):
+    """How high a voice is, in Hz: the median over frames of 40 ms, by autocorrelation."""
+    found = []
+    for clip in clips[:: max(1, len(clips) // most)]:
+        wave = clip.wave()[slice(*clip.speech)]
+        frames = np.lib.stride_tricks.sliding_window_view(wave, 640)[::320]
+        frames = frames - frames.mean(axis=1, keepdims=True)
+        power = np.abs(np.fft.rfft(frames, 2048)) ** 2
+        alike = np.fft.irfft(power)[:, :267] / (power.mean(axis=1, keepdims=True) + 1e-9)
+        lags = alike[:, 40:].argmax(axis=1) + 40  # 60 to 400 Hz
+        found += list(SAMPLE_RATE / lags[alike[np.arange(len(lags)), lags] > 0.5])
+    return float(np.median(found)) if found else 0.0
 
 
 def _pause(rng):
@@ -135,14 +155,17 @@ def _turn(clips, rng):
 
 
 def batches(voices, batch, seed, frames_of, steps):
-    """-> function step -> (waveform (rows, samples), spoken (rows, frames, 2) float32).
+    """-> function step -> (waveform (rows, samples), spoken (rows, frames, 2) float32, the lower
+    voice first, and whether the model may choose another order).
 
-    frames_of(samples): how many frames the model makes of them. steps: of the whole run; who is
-    who is learned where there are few turns, and then for longer conversations."""
+    frames_of(samples): how many frames the model makes of them. steps: of the whole run; longer
+    conversations come in its second half."""
     voices = {name: mine for name, mine in voices.items() if any(map(_spoken, mine))}
     voices = {name: [clip for clip in mine if _spoken(clip)] for name, mine in voices.items()}
     if len({mine[0].timbre for mine in voices.values()}) < 2:
         raise ValueError("expected voices of at least two timbres to talk with each other")
+
+    pitch = {name: pitch_of(mine) for name, mine in voices.items()}
 
     def batch_at(step):
         rng = np.random.default_rng((seed, step))
@@ -151,13 +174,15 @@ def batches(voices, batch, seed, frames_of, steps):
         frames = int(frames_of(samples))
         waves, spoken = [], np.zeros((rows, frames, 2), np.float32)
         for row in spoken:
-            wave, turns = conversation(voices, 1.2 * seconds, rng)
+            wave, turns, names = conversation(voices, 1.2 * seconds, rng)
             wave, moved = waveforms.perturbed(wave, rng, HOW)
             waves.append(wave[:samples])
-            for who, mine in enumerate(turns):
+            lower_first = turns if pitch[names[0]] <= pitch[names[1]] else turns[::-1]
+            for who, mine in enumerate(lower_first):
                 row[:, who] = turn_figures.at_frames(moved(mine), frames)
         waveform, _ = waveforms.padded(waves, samples=samples)
-        return torch.from_numpy(waveform), torch.from_numpy(spoken)
+        free = bool(step >= ORDERED * steps)
+        return torch.from_numpy(waveform), torch.from_numpy(spoken), free
 
     return batch_at
 
@@ -168,7 +193,7 @@ def watched_talks(folders, count):
     voices, rng = wavlm_heads.by_voice([c for c in clips if _spoken(c)]), np.random.default_rng(7)
     found = turn_figures.bundled("valid")
     for _ in range(count):
-        wave, turns = conversation(voices, rng.uniform(6, 14), rng)
+        wave, turns, _ = conversation(voices, rng.uniform(6, 14), rng)
         frames = len(wave) // 160
         middles = (np.arange(frames) + 0.5) / 100
         right = [sum((middles >= a) & (middles < b) for a, b in mine) for mine in turns]
@@ -205,7 +230,7 @@ def run(args) -> int:
         evaluate=lambda m: {"der": turn_figures.rate(turn_figures.errors_of(m.model, watched))},
     )
     part = {"command": wavlm_heads.command(args), "steps": args.steps, "batch": args.batch}
-    names = ("first speaker", "second speaker")
+    names = ("one speaker", "the other speaker")
     card = CARD | {"training": part}
     wavlm_heads.write_checkpoint(model.model, f"{args.out}/{NAME}", card, names)
     return 0

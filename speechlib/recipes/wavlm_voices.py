@@ -30,8 +30,8 @@ DEFAULTS = {"steps": 2000, "batch": 24, "rate": 1e-3, "decay": 0.5, "start": wav
 KINDS = ("command", "keyword", "number")
 SPEEDS = (0.86, 1.0, 1.16)  # each makes another voice of every voice
 SECONDS = (0.5, 0.75, 1.0, 1.5, 2.0)  # of the pieces of a batch
-CLIPS = 30  # of a voice, for the second stage; half as many at each other speed
-HEAD_STEPS, HEAD_ROWS, HEAD_MARGIN = 3000, 64, 0.2
+CLIPS = 20  # of a voice, for the second stage; half as many at each other speed
+HEAD_STEPS, HEAD_ROWS, HEAD_MARGIN = 2500, 64, 0.2
 MARGIN, RISES = 0.3, 0.4  # of AM-softmax, and the share of the steps in which it grows to that
 UNDISTURBED = waveforms.Disturbance(
     rooms=0, narrow=0, colour_db=0, tilt_db=0, clean=1, clipped=0, pad_s=(0, 0)
