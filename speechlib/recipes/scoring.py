@@ -22,6 +22,8 @@ def figure(name, statistic, items, on, *, seed=0, baseline=None, counted="items"
     more: further entries of the figure, `words=248` for example.
     """
     value, interval = statistic(items), bootstrap(statistic, items, seed=seed)
+    if value in (0, 1) and interval == (value, value) and not name.endswith("_s"):
+        interval = (_sure(len(items)), 1.0) if value else (0.0, 1 - _sure(len(items)))
     return _figure(name, value, interval, on, baseline, {counted: len(items), **more})
 
 
@@ -54,11 +56,7 @@ def accuracy_figure(wanted, found, on, labels=None, *, name="accuracy", seed=0, 
     simple["chance"] = 1 / len(labels)
     if picture:
         more["confusion"] = confusion(wanted, found, labels)
-    found = figure(name, _mean, right, on, seed=seed, baseline=simple | (baseline or {}), **more)
-    if found[name] in (0.0, 1.0):
-        low = _short(_sure(len(right)))
-        found["interval_95"] = [low, 1.0] if found[name] else [0.0, _short(1 - low)]
-    return found
+    return figure(name, _mean, right, on, seed=seed, baseline=simple | (baseline or {}), **more)
 
 
 def confusion(wanted, found, labels) -> dict:
