@@ -10,15 +10,15 @@ from speechlib.viz.display import Drawn, describe, new_axes
 from speechlib.viz.plots import array_of, label
 
 NUMBERED = 20  # with more classes the numbers in the cells could not be read
+NOTHING = "nothing"  # the class of what was not said, as in `recipes.scoring`
 NAMED = 45  # with more classes only every tenth is named
 
 
 def plot_confusion(counts, labels, ax=None, *, title="What was taken for what"):
     """counts: (wanted class, found class), whole numbers; labels: a name each.
 
-    A row is shaded by shares of its sum, so that rarer classes show as well; one with less than
-    half a mean row's items (words that were invented) by shares of a mean row. The numbers in the
-    cells are counts.
+    A row is shaded by shares of its sum, so that rare classes show as well; that of "nothing"
+    (words that were invented) by shares of a mean row at least. Numbers in the cells are counts.
     """
     counts = array_of(counts, 2, "counts", "(wanted class, found class)").astype(int)
     size = len(labels)
@@ -28,7 +28,8 @@ def plot_confusion(counts, labels, ax=None, *, title="What was taken for what"):
     inches = min(8.0, 2.6 + 0.38 * size)
     (ax,), own = new_axes(ax, (inches + 0.8, inches))
     sums = counts.sum(axis=1, keepdims=True)
-    shares = counts / np.where(sums < sums.mean() / 2, max(sums.mean(), 1), sums)
+    least = [[sums.mean() if name == NOTHING else 1] for name in labels]
+    shares = counts / np.maximum(sums, least)
     image = ax.imshow(shares, cmap=palette.SEQUENTIAL, vmin=0, vmax=1, interpolation="nearest")
     artists = [image, ax.figure.colorbar(image, ax=ax, pad=0.02, label="share of the row")]
     if size <= NUMBERED:
