@@ -192,8 +192,7 @@ def on_more_voices(model, folders):
     return scoring.figure(
         "exact_match", np.mean, rights(model, [(one.wave(), one.number) for one in recordings]),
         f"{len({one.voice for one in recordings})} test voices of `corpus build --set numbers "
-        "--takes 8 --everyone`, those of the bundled set among them; silence at "
-        "both ends cut short",
+        "--takes 8 --everyone`, some of the bundled ones among them; silences cut short",
         counted="recordings",
     )  # fmt: skip
 
