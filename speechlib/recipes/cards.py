@@ -92,7 +92,7 @@ def worded(value, name) -> str:
 
 
 def _spoken(name):
-    return NAMES.get(name) or re.sub(r"_m?s$", "", name).replace("_", " ")
+    return NAMES.get(name) or re.sub(r"_(m?s|share)$", "", name).replace("_", " ")
 
 
 def confused(card) -> dict | None:
