@@ -35,6 +35,9 @@ WINDOWS = (0.7, 1.1, 1.6, 2.2, 3.2, 4.2)  # seconds, while training
 WINDOW_SHARES = (0.12, 0.2, 0.25, 0.2, 0.15, 0.08)
 LIBRARY_SECONDS = 30  # taken of each synthesised voice
 GAP_S = (0.1, 0.5)  # silence between the recordings of a test string
+# The blank's score is lowered by this much in the end: nearly all errors on the valid voices were
+# words left out. Chosen there, out of 0 to 3.
+BLANK_LESS = 2.0
 HARSH = Disturbance(babble=0.15)
 tokenizer = word_tokenizer(special=("<pad>",))
 
@@ -155,8 +158,6 @@ def measure(model, args=None):
         for split, pairs in texts.items()
     }
     figures["test"]["confusion"] = scoring.word_confusion(texts["test"], DIGIT_WORDS)
-    # what has no words in it is answered rightly by an empty text alone
-    figures["test"]["baseline"] = {"nothing written": 1.0}
     speakers = getattr(args, "only", None) or []
     for name, longest in (("single", 1), ("strings", 4)) if speakers else ():
         found = strings_of_people(args.real, speakers, 200, longest)
@@ -212,6 +213,8 @@ def run(args) -> int:
         model, batches(Strings.of(clips), args), plan, args.out,
         evaluate=lambda m: {name: word_error_rate(m.ctc, pairs) for name, pairs in watch.items()},
     )  # fmt: skip
+    with torch.no_grad():
+        model.ctc.classifier.bias[0] -= BLANK_LESS
     write_checkpoint(model.ctc, Path(args.out) / NAME)
     return 0
 
