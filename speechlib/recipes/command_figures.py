@@ -68,7 +68,7 @@ def measure(model, args=None) -> dict:
         "segment_times": _errors(timed, f"{on_test}: where a segment begins and ends"),
         "two_commands": scoring.wer_figure(_texts(two), f"{on_pairs}, written with times"),
         "two_commands_times": _errors(two, f"{on_pairs}: where a segment begins and ends"),
-        "long": scoring.wer_figure(_long(model), "recordings of 10 to 30 s, six commands of one "
+        "long": scoring.wer_figure(_long(model), "recordings of 10 to 21 s, six commands of one "
                                    "test voice each, read window after window"),
         "keywords": scoring.wer_figure(
             _written_down(model, keywords), f"single words, {voices}"
