@@ -70,6 +70,6 @@ def test_the_folder_is_read_back(tmp_path):
 )
 def test_the_bundled_checkpoint_tells_codes_apart_and_uses_many():
     items, perplexity = wavlm_contrastive.told_apart(
-        sl.load("wavlm-contrastive"), wavlm_contrastive.test_waves("test")[::12]
+        sl.load("wavlm-contrastive"), wavlm_contrastive.test_waves("test")[::40]
     )
     assert wavlm_contrastive.share(items) > 4 / 31 and perplexity > 20

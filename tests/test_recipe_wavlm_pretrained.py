@@ -120,7 +120,7 @@ def test_the_bundled_listener_knows_more_phones_than_the_spectrum_shows():
     """A probe on a few recordings; `measure` has the figure on all of them (75 %)."""
     model = sl.load("wavlm-pretrained")
     spoken = {split: phone_probe.utterances(split)[::step] for split, step in
-              (("train", 12), ("test", 20))}  # fmt: skip
+              (("train", 18), ("test", 30))}  # fmt: skip
     names = sorted({p.rstrip("0123456789#") or p for u in spoken["train"] for p, _, _ in u.phones})
 
     def frames(split, features):
