@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+import speechlib as sl
+from speechlib import corpus
 from speechlib.audio import SAMPLE_RATE
 from speechlib.corpus import waveforms
 from speechlib.recipes import voice_figures, wavlm_base, wavlm_heads, wavlm_voices
@@ -98,3 +100,12 @@ def test_a_voice_that_is_drawn_twice_never_meets_itself_as_another():
 def test_sets_that_hold_nothing_of_the_kind_are_refused():
     with pytest.raises(ValueError, match="hold nothing of the split train that is a song"):
         wavlm_heads.pieces((), "train", ("song",))
+
+
+def test_the_bundled_model_tells_test_voices_apart():
+    clips = wavlm_heads.pieces((), "test", wavlm_voices.KINDS)
+    some = voice_figures.some(clips, 4 * len({clip.voice for clip in clips}))
+    model = sl.load("wavlm-voices")
+    assert voice_figures.eer_of(model, some) < 0.16
+    labels = set(model.checkpoint.config["id2label"].values())
+    assert labels == set(corpus.voice_clips("train")) and len(labels) == 52

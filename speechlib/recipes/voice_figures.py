@@ -123,7 +123,7 @@ def measure(model, args=None) -> dict:
         people = Trials(model, wavlm_heads.real_pieces(args.real, args.only))
         found["people"] = _figure(
             people,
-            "people who recorded single digits, all in one room each; none was trained on: "
+            "recordings of single digits by people, none of them trained on: "
             + ", ".join(people.voices),
             {},
         )
