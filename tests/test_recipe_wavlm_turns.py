@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import speechlib as sl
 from speechlib.audio import SAMPLE_RATE
 from speechlib.corpus import waveforms
 from speechlib.recipes import turn_figures, wavlm_base, wavlm_turns
@@ -109,3 +110,10 @@ def test_a_model_that_knows_has_no_error_and_a_silent_one_misses_all():
     assert turn_figures.rate(errors) < 0.03  # frames of 20 ms: edges may be 10 ms off
     silent = turn_figures.errors_of(lambda waveform: -knows(waveform).abs(), [(wave, right)])
     assert turn_figures.rate(silent) == 1
+
+
+def test_the_bundled_model_tells_who_speaks_in_test_conversations():
+    model = sl.load("wavlm-turns")
+    found = turn_figures.errors_of(model, turn_figures.bundled("test")[:4])
+    assert turn_figures.rate(found) < 0.2
+    assert model(torch.zeros(1, 16_000)).shape == (1, 49, 2)
