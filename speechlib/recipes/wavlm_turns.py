@@ -26,7 +26,7 @@ from speechlib.recipes.turn_figures import measure  # noqa: F401, what `evaluate
 from speechlib.torch_models.heads import FrameClassifier
 
 NAME = "wavlm-turns"
-DEFAULTS = {"steps": 900, "batch": 8, "rate": 7e-4, "decay": 0.5, "start": "wavlm-voices"}
+DEFAULTS = {"steps": 1550, "batch": 8, "rate": 8e-4, "decay": 0.5, "start": "wavlm-voices"}
 SECONDS = (3.0, 4.0, 6.0, 12.0)  # of the conversations of a batch
 SHARES = ((0.45, 0.35, 0.15, 0.05), (0.2, 0.3, 0.25, 0.25))  # first, and in the second half
 BATCH_SECONDS = 5.0  # `--batch` counts conversations of this length
@@ -45,8 +45,8 @@ CARD = {
         "voices",
         "the listener begins as that of wavlm-voices; its front end stays so",
     ],
-    "limits": "Two people, no more, and not their whole lives: learned from stretches of 3 to 12 "
-    "s. Both are equally near and loud. Two voices of one timbre were never put into one "
+    "limits": "Two people, no more. Learned from stretches of 3 to 12 s. "
+    "Both are equally near and loud. Two voices of one timbre were never put into one "
     "conversation. Heard synthesisers only, no people.",
 }
 HOW = waveforms.Disturbance(
