@@ -27,11 +27,11 @@ from speechlib.torch_models.whisper import Whisper
 NAME = "quick-digits"
 SECONDS = 3  # one window
 WINDOWS, WINDOW_SHARES = (1.6, 2.2, SECONDS), (0.4, 0.35, 0.25)  # seconds, while training
-MIX = {"real": 0.0, "synthetic": 0.6, "string": 0.32, "other": 0.0, "silence": 0.08,
+MIX = {"real": 0.0, "synthetic": 0.6, "string": 0.35, "other": 0.0, "silence": 0.05,
        "rooms": 0.15, "clean": 0.4, "least_snr_db": 10.0}  # fmt: skip
 PARTS = 3  # of a word, that the reader tells apart: learnt sooner than whole words
 SHOWN = 46  # of the valid strings: four digits, none twice
-DEFAULTS = {"steps": 1200, "batch": 32, "rate": 3e-3, "decay": 0.7}
+DEFAULTS = {"steps": 1300, "batch": 32, "rate": 3e-3, "decay": 0.5}
 LOOKS, MEASURES = 30, 12  # how often a run is looked at, and measured
 
 
@@ -48,7 +48,7 @@ def config() -> WhisperConfig:
         decoder_layers=1,
         frames=SECONDS * 50,
         slots=20,
-        init_std=0.1,  # 1 / sqrt(width)
+        init_std=width**-0.5,
         spec_augment=None,
     )
 
