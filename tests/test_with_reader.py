@@ -36,7 +36,8 @@ def test_gradients_of_a_shorter_window_reach_the_model_itself(whisper):
     assert not whisper.encoder.positions.weight.requires_grad
 
 
-@pytest.mark.parametrize("frames", [0, 301])
-def test_a_window_that_cannot_be_is_refused(whisper, frames):
-    with pytest.raises(ValueError, match=f"expected 1 to 300 encoder frames, got {frames}"):
-        shorter(whisper, frames)
+@pytest.mark.parametrize("frames, first", [(0, 0), (301, 0), (100, 201), (100, -1)])
+def test_a_window_that_cannot_be_is_refused(whisper, frames, first):
+    came = f"expected 1 to 300 encoder frames, got {first} to {first + frames}"
+    with pytest.raises(ValueError, match=came):
+        shorter(whisper, frames, first)
