@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.signal
+import scipy.sparse
 
 from speechlib import audio
 
@@ -74,8 +75,10 @@ class Mixer:
         self.groups = {g: {} for g in ("real", "synthetic", "string", "other")}
         for clip in clips:
             self.groups[clip.group].setdefault(clip.voice, []).append(clip)
-        self.filters = audio.mel_filters(self.mix.mel_bins)
-        self.centres = self.filters.argmax(axis=1) * audio.SAMPLE_RATE / audio.WINDOW  # Hz
+        filters = audio.mel_filters(self.mix.mel_bins)
+        self.centres = filters.argmax(axis=1) * audio.SAMPLE_RATE / audio.WINDOW  # Hz
+        # nearly all zeros; and NumPy's own threads would stand in the way of the model's
+        self.filters = scipy.sparse.csr_array(filters)
         white = np.random.default_rng(seed).standard_normal(60 * audio.SAMPLE_RATE)
         hiss = self.filters @ audio.stft_power(white.astype(np.float32))
         self.hiss = hiss / hiss.mean()  # a minute of white noise to cut from
