@@ -22,6 +22,8 @@ from speechlib import audio
 FREQUENCIES = audio.WINDOW // 2 + 1  # 0 to 8000 Hz in steps of 40 Hz
 HOP_S = audio.HOP / audio.SAMPLE_RATE
 LENGTHS = (0.35, 0.2, 0.15, 0.15, 0.1, 0.05)  # how often a string has 1, 2, ... 6 digits
+# a room and noise as a microphone at home gives them: settings of `Mix` for the end of a training
+GENTLE = {"rooms": 0.2, "clean": 0.35, "least_snr_db": 8.0}
 FITTING = 6  # tries to find a clip that is no longer than the window
 
 
@@ -48,6 +50,17 @@ def clip_of(wave, words, group, voice, times=None) -> Clip:
         wave = np.pad(wave, (0, audio.WINDOW - len(wave)))
     power = audio.stft_power(wave.astype(np.float32)) ** 0.25
     return Clip(power.astype(np.float16), tuple(words), group, voice, spans)
+
+
+def favoured(clips, voices, times, groups):
+    """The clips, and further copies of those in `groups` whose voice begins with one of `voices`:
+    such a voice is drawn `times` times as often, each copy being a voice of its own."""
+    return clips + [
+        replace(clip, voice=f"{clip.voice}+{copy}")
+        for clip in clips
+        if clip.voice.startswith(voices) and clip.group in groups
+        for copy in range(1, times)
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ import torch
 from speechlib import audio
 from speechlib.corpus import grammar, utterances, waveforms
 from speechlib.recipes import german_pieces
+from speechlib.recipes.labels import padded_labels
 
 NAMES = (*grammar.ONES, *grammar.TENS)  # what is said in a frame: 1 + the place here; 0: nothing
 FRAME, HEARD = 320, 400  # samples from frame to frame, and samples that a frame hears
@@ -141,10 +142,9 @@ def labelled(examples, frames):
         [german_pieces.END] if number is None else german_pieces.token_ids(number)
         for number, _ in examples
     ]
-    longest = max(map(len, rows))
-    labels = torch.tensor([row + [-100] * (longest - len(row)) for row in rows])
+    labels = padded_labels(rows)
     said = torch.zeros(len(rows), frames, dtype=torch.long)
-    places = torch.zeros(len(rows), longest, frames, dtype=torch.bool)
+    places = torch.zeros(*labels.shape, frames, dtype=torch.bool)
     for row, (number, spans) in enumerate(examples):
         tokens = (2, 0) if len(spans) == 2 else (0,)
         for token, name, span in zip(tokens, words_of(number), spans, strict=False):

@@ -18,7 +18,13 @@ from speechlib.configs import WhisperConfig
 from speechlib.corpus.mixing import Mix, Mixer
 from speechlib.recipes import digit_figures, scoring, whisper_digits
 from speechlib.recipes.watching import Watched
-from speechlib.recipes.whisper_digits import FIRST_WORD, PROMPT, word_error_rate
+from speechlib.recipes.whisper_digits import (
+    FIRST_WORD,
+    PROMPT,
+    labels_of,
+    token_of,
+    word_error_rate,
+)
 from speechlib.recipes.with_reader import WithReader
 from speechlib.tokenizers import DIGIT_WORDS
 from speechlib.torch_models.loading import load
@@ -64,23 +70,15 @@ def batches(clips, batch, seed):
         seconds = np.random.default_rng((seed, step)).choice(WINDOWS, p=WINDOW_SHARES)
         mix = replace(mixer.mix, mel_frames=round(100 * seconds))
         examples = [mixer.example(step * batch + n, mix) for n in range(batch)]
-        rows = [[*PROMPT[1:], *(token_of(word) for word, _, _ in words), 0]
-                for _, words in examples]  # fmt: skip
-        longest = max(map(len, rows))
-        labels = torch.tensor([row + [-100] * (longest - len(row)) for row in rows])
         said = torch.zeros(batch, mix.mel_frames // 2, dtype=torch.long)
         for row, (_, words) in enumerate(examples):
             for word, first, end in words:
                 frames = torch.arange(end // 2 - first // 2)
                 part = frames * PARTS // max(1, len(frames))
                 said[row, first // 2 : end // 2] = 1 + PARTS * DIGIT_WORDS.index(word) + part
-        return torch.from_numpy(np.stack([mel for mel, _ in examples])), labels, said
+        return torch.from_numpy(np.stack([mel for mel, _ in examples])), labels_of(examples), said
 
     return batch_at
-
-
-def token_of(word):
-    return FIRST_WORD + DIGIT_WORDS.index(word)
 
 
 def strings(split):

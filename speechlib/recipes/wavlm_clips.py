@@ -12,7 +12,7 @@ import numpy as np
 
 from speechlib import audio, corpus
 from speechlib.corpus.utterances import read_manifest
-from speechlib.tokenizers import DIGIT_WORDS
+from speechlib.recipes import people
 
 NATURAL = ("flite", "festival", "asterisk")  # recorded speech, joined: nearer to people
 
@@ -90,16 +90,9 @@ SETS = {
 
 
 def of_people(folder, leave_out=(), only=(), indices=range(5, 50)):
-    """Recordings named `{digit}_{speaker}_{index}.wav`, as in the Free Spoken Digit Dataset, whose
-    own test part is index 0 to 4. Raises ValueError for a folder without any."""
-    paths = sorted(Path(folder).glob("*_*_*.wav"))
-    if not paths:
-        raise ValueError(f"{folder} has no files named digit_speaker_index.wav")
-    for path in paths:
-        digit, speaker, index = path.stem.split("_")
-        if speaker in leave_out or (only and speaker not in only) or int(index) not in indices:
-            continue
-        word, wave = DIGIT_WORDS[int(digit)], audio.load(path)
+    """Single digits that people said; see `people.recordings`."""
+    for path, word, speaker in people.recordings(folder, leave_out, only, indices):
+        wave = audio.load(path)
         yield from_wave(wave, word, "real", speaker, [(word, 0.0, len(wave) / audio.SAMPLE_RATE)])
 
 

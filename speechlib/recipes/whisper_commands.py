@@ -19,11 +19,12 @@ import torch
 from speechlib import corpus, training
 from speechlib.configs import BlockConfig, SpecAugmentConfig, WhisperConfig
 from speechlib.corpus.grammar import command_words
-from speechlib.corpus.mixing import Mix, clip_of
+from speechlib.corpus.mixing import GENTLE, Mix, clip_of, favoured
 from speechlib.corpus.segments import SegmentMixer
 from speechlib.corpus.utterances import read_manifest
 from speechlib.position_embeddings import sinusoidal_embeddings
 from speechlib.recipes import alignment_heads, whisper_files
+from speechlib.recipes.labels import padded_labels
 from speechlib.recipes.with_reader import WithReader
 from speechlib.torch_models import loading
 from speechlib.torch_models.whisper import Whisper
@@ -123,13 +124,8 @@ def other_clips(folders, split, strings=6):
 
 
 def weighted(clips):
-    """Voices of recorded speech count several times: each copy is a voice of its own."""
-    return clips + [
-        replace(clip, voice=f"{clip.voice}+{copy}")
-        for clip in clips
-        if clip.voice.startswith(NATURAL) and clip.group == "string"
-        for copy in range(1, NATURAL_WEIGHT)
-    ]
+    """Voices of recorded speech count several times."""
+    return favoured(clips, NATURAL, NATURAL_WEIGHT, ("string",))
 
 
 def labels_of(said, timed, first=0, nothing=0):
@@ -162,14 +158,13 @@ def batches(clips, batch, seed, gentle_from):
     anywhere in it, so that late times are learnt as well. From step `gentle_from` on, while the
     rate decays, rooms and noise are nearer to what a microphone at home gives."""
     shares = {"real": 0, "string": 0.7, "synthetic": 0.14, "other": 0.1, "silence": 0.06}
-    gentle = {"rooms": 0.2, "clean": 0.35, "least_snr_db": 8.0}
     mixer = SegmentMixer(clips, Mix(mel_frames=2 * FRAMES, **shares), seed=seed)
 
     def batch_at(step):
         rng = np.random.default_rng((seed, step))
         frames = round(50 * rng.choice(WINDOWS, p=WINDOW_SHARES))
         first = int(rng.choice([0, rng.integers(FRAMES - frames + 1), FRAMES - frames]))
-        mix = replace(mixer.mix, mel_frames=2 * frames, **(gentle if step >= gentle_from else {}))
+        mix = replace(mixer.mix, mel_frames=2 * frames, **(GENTLE if step >= gentle_from else {}))
         mels, rows = [], []
         said = torch.zeros(batch, frames, dtype=torch.long)
         for n in range(batch):
@@ -180,9 +175,7 @@ def batches(clips, batch, seed, gentle_from):
             rows.append(labels_of(heard, timed, first, int(rng.integers(FRAMES))))
             for word, begin, end in sum(heard.utterances, []) + heard.cut:
                 said[n, begin // 2 : end // 2] = 1 + WORDS.index(word)
-        longest = max(map(len, rows))
-        labels = torch.tensor([row + [-100] * (longest - len(row)) for row in rows])
-        return torch.from_numpy(np.stack(mels)), labels, said, first
+        return torch.from_numpy(np.stack(mels)), padded_labels(rows), said, first
 
     return batch_at
 

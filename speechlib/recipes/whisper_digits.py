@@ -9,7 +9,6 @@ Notebook: 00_start_here, 09_whisper
 """
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +16,10 @@ import torch
 
 from speechlib import audio, corpus, metrics, training
 from speechlib.configs import BlockConfig, SpecAugmentConfig, WhisperConfig
-from speechlib.corpus.mixing import Mix, Mixer, clip_of
-from speechlib.recipes import alignment_heads
+from speechlib.corpus.mixing import GENTLE, Mix, Mixer, clip_of, favoured
+from speechlib.recipes import alignment_heads, people, whisper_files
 from speechlib.recipes.digit_figures import measure  # noqa: F401, what `evaluate` asks a recipe for
+from speechlib.recipes.labels import padded_labels
 from speechlib.recipes.with_reader import WithReader
 from speechlib.tokenizers import DIGIT_WORDS, word_tokenizer
 from speechlib.torch_models.generation import generate
@@ -97,16 +97,9 @@ def corpus_clips(split):
 
 
 def real_clips(folder, leave_out=(), only=(), indices=range(5, 50)):
-    """Recordings named `{digit}_{speaker}_{index}.wav`, as in the Free Spoken Digit Dataset,
-    whose own test part is index 0 to 4."""
-    paths = sorted(Path(folder).glob("*_*_*.wav"))
-    if not paths:
-        raise ValueError(f"{folder} has no files named digit_speaker_index.wav")
-    for path in paths:
-        digit, speaker, index = path.stem.split("_")
-        if speaker in leave_out or (only and speaker not in only) or int(index) not in indices:
-            continue
-        yield clip_of(audio.load(path), [DIGIT_WORDS[int(digit)]], "real", speaker)
+    """Single digits that people said; see `people.recordings`."""
+    for path, word, speaker in people.recordings(folder, leave_out, only, indices):
+        yield clip_of(audio.load(path), [word], "real", speaker)
 
 
 # -------------------------------------------------------------------------------------- measuring
@@ -162,24 +155,31 @@ def batches(clips, batch, seed, gentle_from):
     Three of four batches are shorter than the window, which saves half of the time. From step
     `gentle_from` on, while the rate decays, rooms and noise are nearer to what a microphone at
     home gives."""
-    harsh, gentle = {}, {"rooms": 0.2, "clean": 0.35, "least_snr_db": 8.0}
     mixer = Mixer(clips, Mix(mel_frames=SECONDS * 100), seed=seed)
 
     def batch_at(step):
         seconds = np.random.default_rng((seed, step)).choice(WINDOWS, p=WINDOW_SHARES)
-        mix = Mix(mel_frames=round(100 * seconds), **(harsh if step < gentle_from else gentle))
+        mix = Mix(mel_frames=round(100 * seconds), **(GENTLE if step >= gentle_from else {}))
         examples = [mixer.example(step * batch + n, mix) for n in range(batch)]
-        rows = [[*PROMPT[1:], *(FIRST_WORD + DIGIT_WORDS.index(word) for word, _, _ in words), 0]
-                for _, words in examples]  # fmt: skip
-        longest = max(map(len, rows))
-        labels = torch.tensor([row + [-100] * (longest - len(row)) for row in rows])
         said = torch.zeros(batch, mix.mel_frames // 2, dtype=torch.long)
         for row, (_, words) in enumerate(examples):
             for word, first, end in words:
                 said[row, first // 2 : end // 2] = 1 + DIGIT_WORDS.index(word)
-        return torch.from_numpy(np.stack([mel for mel, _ in examples])), labels, said
+        return torch.from_numpy(np.stack([mel for mel, _ in examples])), labels_of(examples), said
 
     return batch_at
+
+
+def labels_of(examples):
+    """Examples of a `Mixer` -> (batch, tokens): the prompt after the start, the digits, the end."""
+    return padded_labels(
+        [[*PROMPT[1:], *(token_of(word) for word, _, _ in words), 0] for _, words in examples]
+    )
+
+
+def token_of(word):
+    """A digit word -> its token."""
+    return FIRST_WORD + DIGIT_WORDS.index(word)
 
 
 def run(args) -> int:
@@ -189,7 +189,7 @@ def run(args) -> int:
     clips = list(corpus_clips("train"))
     clips += list(library_clips(args.library, "train"))
     clips += list(real_clips(args.real, leave_out=args.leave_out)) if args.real else []
-    clips = _weighted(clips)
+    clips = favoured(clips, NATURAL, NATURAL_WEIGHT, ("synthetic", "string"))
     watch = {"valid": list(library_clips(args.library, "valid")) if args.library else
              list(corpus_clips("valid"))}  # fmt: skip
     if args.real:
@@ -217,43 +217,19 @@ def run(args) -> int:
     return 0
 
 
-def _weighted(clips):
-    """Voices of recorded speech count several times: each copy is a voice of its own."""
-    extra = [
-        replace(clip, voice=f"{clip.voice}+{copy}")
-        for clip in clips
-        if clip.voice.startswith(NATURAL) and clip.group in ("synthetic", "string")
-        for copy in range(1, NATURAL_WEIGHT)
-    ]
-    return clips + extra
-
-
 def write_checkpoint(model, folder):
     """The folder in Hugging Face's format: weights (float16), configs and tokenizer."""
-    folder, seconds = Path(folder), model.config.mel_frames // 100
+    folder = Path(folder)
     write_folder(model, folder, dtype="float16")
     word_tokenizer(folder=folder)
-    files = {
-        "generation_config.json": {
-            "decoder_start_token_id": PROMPT[0],
-            "forced_decoder_ids": [[place, token] for place, token in enumerate(PROMPT) if place],
-            "eos_token_id": 0,
-            "pad_token_id": 0,
-            "bos_token_id": 0,
-            "suppress_tokens": list(PROMPT),
-            "max_length": 32,
-        },
-        "preprocessor_config.json": {
-            "feature_extractor_type": "WhisperFeatureExtractor",
-            "feature_size": 80,
-            "sampling_rate": audio.SAMPLE_RATE,
-            "hop_length": audio.HOP,
-            "n_fft": audio.WINDOW,
-            "chunk_length": seconds,
-            "n_samples": seconds * audio.SAMPLE_RATE,
-            "nb_max_frames": model.config.mel_frames,
-            "padding_value": 0.0,
-        },
+    generation = {
+        "decoder_start_token_id": PROMPT[0],
+        "forced_decoder_ids": [[place, token] for place, token in enumerate(PROMPT) if place],
+        "eos_token_id": 0,
+        "pad_token_id": 0,
+        "bos_token_id": 0,
+        "suppress_tokens": list(PROMPT),
+        "max_length": 32,
     }
-    for name, content in files.items():
-        (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    whisper_files.write_json(folder / "generation_config.json", generation)
+    whisper_files.write_extractor(folder, model.config.mel_frames // 100)

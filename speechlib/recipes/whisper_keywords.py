@@ -17,7 +17,7 @@ import torch
 from speechlib import audio, corpus, training
 from speechlib.configs import HeadConfig
 from speechlib.corpus.grammar import KEYWORDS
-from speechlib.corpus.mixing import Mix
+from speechlib.corpus.mixing import GENTLE, Mix
 from speechlib.corpus.segments import SegmentMixer, words_of
 from speechlib.corpus.utterances import read_manifest
 from speechlib.recipes import scoring, whisper_commands, whisper_files
@@ -57,10 +57,9 @@ def batches(clips, batch, seed, gentle_from):
     """-> function step -> (mel (batch, mel bins, mel frames), classes (batch,))."""
     shares = {"real": CUT_OUT, "string": 1 - CUT_OUT, "synthetic": 0, "other": 0, "silence": 0}
     mixer = SegmentMixer(clips, Mix(mel_frames=100 * SECONDS, **shares), seed, counts=(1.0,))
-    gentle = {"rooms": 0.2, "clean": 0.35, "least_snr_db": 8.0}
 
     def batch_at(step):
-        mix = replace(mixer.mix, **(gentle if step >= gentle_from else {}))
+        mix = replace(mixer.mix, **(GENTLE if step >= gentle_from else {}))
         mels, classes, number = [], [], 1000 * step * batch
         while len(mels) < batch:
             mel, said = mixer.example(number, mix)
