@@ -4,7 +4,10 @@ import argparse
 import hashlib
 import io
 import json
+import os
+import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from random import Random
 
@@ -12,7 +15,16 @@ import numpy as np
 import pytest
 
 from speechlib import audio, corpus, paths
-from speechlib.corpus import build, espeak, festival, recordings, synthesise, synthesisers, voices
+from speechlib.corpus import (
+    build,
+    espeak,
+    festival,
+    recordings,
+    synthesise,
+    synthesisers,
+    voices,
+    whole_words,
+)
 from speechlib.corpus.speech import Line, Speech, ogg_bytes, resample, tidy, widen_gaps
 from speechlib.corpus.voices import DIGITS
 
@@ -328,11 +340,76 @@ def test_packages_of_missing_voices_are_named_one_by_one(monkeypatch, tmp_path):
     monkeypatch.setattr(festival.subprocess, "run",
                         lambda *_, **__: subprocess.CompletedProcess([], 0, told))
     monkeypatch.setattr(recordings, "FOLDER", tmp_path / "nowhere")
+    monkeypatch.setattr(whole_words, "RHVOICE_FOLDER", tmp_path)
+    (tmp_path / "anna").mkdir()
     with pytest.raises(ValueError, match="apt-get install") as error:
         synthesisers.require(wanted)
     packages = str(error.value).split("install ")[1].split()
     assert recordings.PACKAGE in packages and "festvox-czech-dita" in packages
+    assert "rhvoice" in packages and "rhvoice-ukrainian" in packages
     assert not {"festvox-italp16k", "festvox-czech-ph", "festvox-kdlpc16k"} & set(packages)
+    synthesisers.require([voice for voice in wanted if voice.timbre in ("anna", "en-GB")])
+
+
+def test_every_voice_of_rhvoice_has_its_package():
+    rows = [row for row in voices.RECORDED if row[0] in whole_words.PROGRAMS]
+    assert {row[1] for row in rows if row[0] == "rhvoice"} == set(whole_words.RHVOICE)
+    assert {row[0] for row in rows} == set(whole_words.PROGRAMS)
+    spelled = [voices.spellings(voices.recorded_voice(row, 0)) for row in rows]
+    assert all(len(one) == 10 for ways in spelled for one in ways)
+
+
+def test_words_spoken_alone_are_joined_where_their_times_say():
+    said = {}
+    for n, word in enumerate(("seven", "two", "nine")):
+        time = np.arange(1600 * (n + 2)) / audio.SAMPLE_RATE
+        said[word] = Speech(np.sin(2000 * time).astype(np.float32), [], [])
+    line = Line(("two", "nine", "seven"), ("tu", "nain", "seven"), ("", ",", "."))
+    speech = whole_words.joined(line, [said[word] for word in line.words], gap_s=0.05)
+    assert [(w, round(a, 3), round(b, 3)) for w, a, b in speech.words] == [
+        ("two", 0.0, 0.3), ("nine", 0.35, 0.75), ("seven", 0.8, 1.0)
+    ]  # fmt: skip
+    for _, end, start in ((0, 0.3, 0.35), (1, 0.75, 0.8)):
+        assert not speech.wave[round(end * 16000) : round(start * 16000)].any()
+
+
+FAKE_PROGRAM = """#!/usr/bin/env python3
+# speaks a tone of half a second, as fast and as high as it is asked to
+import re, sys, wave
+import numpy as np
+given = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+text = sys.argv[-1] if "-w" in given else sys.stdin.read()
+speed = float(given.get("-r") or re.search('speed level="(.*?)"', text)[1])
+pitch = float(given.get("-t") or re.search('pitch level="(.*?)"', text)[1])
+assert "sewwen." in text or "севен." in text, text
+time = np.arange(int(24000 * 50 / speed)) / 24000
+with wave.open(given.get("-w") or given["-o"], "wb") as file:
+    file.setparams((1, 2, 24000, 0, "NONE", ""))
+    file.writeframes((9999 * np.sin(2 * np.pi * 2 * pitch * time)).astype("<i2").tobytes())
+"""
+
+
+@pytest.mark.parametrize("timbre", ["de-DE", "anatol"])
+def test_a_program_without_times_is_asked_for_one_word_at_a_time(timbre, tmp_path, monkeypatch):
+    for name in ("pico2wave", "RHVoice-test"):
+        (tmp_path / name).write_text(FAKE_PROGRAM.replace("python3", sys.executable, 1)
+                                     .replace("/usr/bin/env ", ""))  # fmt: skip
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / timbre).mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(whole_words, "RHVOICE_FOLDER", tmp_path)
+    voice = replace(timed_voice(timbre), pitch=120, stretch=1.25, tract=0.8)
+    word = {"de-DE": "sewwen", "anatol": "севен"}[timbre]
+    lines = [Line(("seven", "seven"), (word, word), (",", "."))] * 8
+    spoken = synthesisers.speak(voice, lines)
+    takes = sorted({round(end - start, 1) for speech in spoken for _, start, end in speech.words})
+    # half a second, 1.25 times as slow: a shorter or longer vocal tract leaves the pace alone
+    assert takes == [round(0.625 * stretch, 1) for stretch, _ in whole_words.TAKES]
+    for speech in spoken:
+        (_, start, end), _ = speech.words
+        wave = speech.wave[round(start * 16000) : round(end * 16000)]
+        crossings = np.count_nonzero(np.diff(np.signbit(wave))) / 2 / (end - start)
+        assert min(abs(crossings / (2 * 120 * pitch) - 1) for _, pitch in whole_words.TAKES) < 0.03
 
 
 def timed_voice(timbre):
@@ -346,7 +423,13 @@ def timed_voice(timbre):
     return voice
 
 
-@pytest.mark.parametrize("timbre", ["lp_diphone", "czech_krb", "msu_ru_nsh_clunits", "Allison"])
+# those that speak word by word are in Debian's part non-free, which CI does not ask for
+FREE = ["lp_diphone", "czech_krb", "msu_ru_nsh_clunits", "Allison"]
+NONFREE = [timbre for timbre, program in (("de-DE", "pico2wave"), ("bdl", "RHVoice-test"))
+           if shutil.which(program)]  # fmt: skip
+
+
+@pytest.mark.parametrize("timbre", FREE + NONFREE)
 def test_times_of_recorded_voices_agree_with_the_energy(timbre):
     voice = timed_voice(timbre)
     spelling = voices.spellings(voice)[0]

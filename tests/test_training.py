@@ -255,7 +255,8 @@ def test_a_voice_is_stretched_not_lost():
     root = np.zeros((FREQUENCIES, 40), dtype=np.float16)
     root[50] = 1.0  # a tone of 2000 Hz
     root[:, 20:] *= 0.5  # softer in its second half
-    person = Person(np.arange(FREQUENCIES) / 1.2, duration=1.5, tilt=0.0)
+    same = np.arange(FREQUENCIES) / 1.2
+    person = Person(same, same, duration=1.5, tilt=0.0)
     power, heard = _warped(root, person, np.random.default_rng(0))
     assert abs(int(power.mean(axis=1).argmax()) - 60) <= 1  # now at 2400 Hz
     assert 52 < power.shape[1] < 66 and power.shape[1] == len(heard)
@@ -264,9 +265,27 @@ def test_a_voice_is_stretched_not_lost():
     assert np.ptp(np.diff(heard)) > 0.1 * np.diff(heard).mean()  # the pace is uneven
 
 
+def test_a_voice_of_another_pitch_keeps_its_formants():
+    from speechlib.corpus.mixing import FREQUENCIES, Person, _warped
+
+    places = np.arange(FREQUENCIES)
+    formant = 0.1 + np.exp(-np.square((places - 60) / 15))  # at 2400 Hz
+    root = np.where(places % 10 == 0, 1.5, 0.9) * formant  # harmonics 400 Hz apart
+    root = np.repeat(root[:, None], 20, axis=1).astype(np.float16)
+    person = Person(places.astype(float), np.minimum(places / 1.3, FREQUENCIES - 1), 1.0, 0.0)
+    power, _ = _warped(root, person, np.random.default_rng(0))
+    spectrum = power.mean(axis=1) ** 0.25
+    peaks = [n for n in range(30, 110) if spectrum[n] == spectrum[n - 5 : n + 6].max()]
+    assert np.diff(peaks).mean() == pytest.approx(13, abs=0.5)  # now 520 Hz apart
+    middle = (spectrum * places)[20:100].sum() / spectrum[20:100].sum()
+    assert middle == pytest.approx(60, abs=3)
+
+
 def test_imagined_tracts_keep_the_order_of_frequencies():
-    from speechlib.corpus.mixing import Person
+    from speechlib.corpus.mixing import FREQUENCIES, Person
 
     for seed in range(50):
-        tract = Person.drawn(np.random.default_rng(seed)).tract
+        person = Person.drawn(np.random.default_rng(seed))
+        tract, pitch = person.tract, person.pitch
+        assert pitch[0] == 0 and (np.diff(pitch) >= 0).all() and 90 < pitch[-1] < FREQUENCIES
         assert tract[0] == 0 and (np.diff(tract) >= 0).all() and 130 < tract[-1] < 290

@@ -10,6 +10,7 @@ from speechlib.corpus.voices import (
     RECORDED,
     SPELLINGS,
     TIMBRES,
+    WHOLE_WORDS,
     WOMEN,
     Voice,
     all_voices,
@@ -36,4 +37,4 @@ def cast() -> list[Voice]:
 def everyone() -> list[Voice]:
     """All voices of the training library that can read any English text, in their splits."""
     return [voice for voice in all_voices()
-            if voice.accent not in SPELLINGS and voice.synthesiser != "asterisk"]
+            if voice.accent not in SPELLINGS and voice.synthesiser not in WHOLE_WORDS]

@@ -14,6 +14,7 @@ Sources: vocal tract length perturbation, Jaitly and Hinton 2013; mixing and roo
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy.ndimage
 import scipy.signal
 import scipy.sparse
 
@@ -211,15 +212,19 @@ class Person:
     """One imagined speaker."""
 
     tract: np.ndarray  # (frequencies,): where each frequency is taken from, in steps of 40 Hz
+    pitch: np.ndarray  # the same for the harmonics, which stand apart by the pitch
     duration: float
     tilt: float  # dB from the middle to the highest frequency
 
     @classmethod
     def drawn(cls, rng):
-        """A vocal tract up to a fifth shorter or longer, with formants that move by themselves."""
-        scale = rng.uniform(0.82, 1.22) * np.exp(_smooth(rng, FREQUENCIES, 7, 0.05))
-        tract = np.maximum.accumulate(np.arange(FREQUENCIES) / scale)
-        return cls(tract, rng.uniform(0.75, 1.35), rng.uniform(-8.0, 8.0))
+        """A vocal tract up to a fifth shorter or longer, with formants that move by themselves,
+        and another pitch."""
+        length, places = rng.uniform(0.82, 1.22), np.arange(FREQUENCIES)
+        scale = length * np.exp(_smooth(rng, FREQUENCIES, 7, 0.05))
+        pitch = np.minimum(places / (length * np.exp(rng.normal(0, 0.15))), FREQUENCIES - 1)
+        tract = np.maximum.accumulate(places / scale)
+        return cls(tract, pitch, rng.uniform(0.75, 1.35), rng.uniform(-8.0, 8.0))
 
 
 def _cut_close(root, rng):
@@ -235,7 +240,9 @@ def _warped(root, person, rng):
     pace = np.cumsum(np.exp(_smooth(rng, frames, 5, 0.25)))  # no two takes go at the same pace
     shares = (pace - pace[0]) / (pace[-1] - pace[0])
     root = _between(root.astype(np.float32).T, shares * (root.shape[1] - 1)).T
-    power = _between(root, person.tract) ** 4
+    # formants: the spectrum smoothed over 280 Hz; harmonics: what stands out of it
+    formants = scipy.ndimage.uniform_filter1d(root, 7, axis=0) + 1e-9
+    power = (_between(formants, person.tract) * _between(root / formants, person.pitch)) ** 4
     power[person.tract > FREQUENCIES - 1] *= 0.01  # nothing is known above: faint, not full
     slope = person.tilt * np.linspace(-1, 1, FREQUENCIES) + rng.uniform(-6, 6)
     return power * (10 ** (slope / 10)).astype(np.float32)[:, None], shares

@@ -6,12 +6,10 @@ them each digit once. Takes differ in speed and pitch together, as on a tape.
 
 from pathlib import Path
 
-import numpy as np
-
-from speechlib.audio import SAMPLE_RATE
 from speechlib.corpus.processes import read
 from speechlib.corpus.speech import Line, Speech, resample, tidy
 from speechlib.corpus.voices import DIGITS, Voice
+from speechlib.corpus.whole_words import joined
 
 PACKAGE = "asterisk-core-sounds-en-wav"  # Debian and Ubuntu
 FOLDER = Path("/usr/share/asterisk/sounds/en_US_f_Allison/digits")
@@ -21,19 +19,10 @@ GAP_S = 0.06
 def speak(voice: Voice, lines: list[Line]) -> list[Speech]:
     """All lines, which must be digits, at 16 kHz; the voice's pitch and stretch are not used."""
     said = {word: tidy(_recorded(n), margin_s=0.0) for n, word in enumerate(DIGITS)}
-    return [resample(_joined(line, said), line.pitch) for line in lines]
+    return [resample(joined(line, [said[word] for word in line.words], GAP_S), line.pitch)
+            for line in lines]
 
 
 def _recorded(digit: int) -> Speech:
     wave, rate = read(FOLDER / f"{digit}.wav")
     return resample(Speech(wave, [], [], rate))
-
-
-def _joined(line: Line, said: dict[str, Speech]) -> Speech:
-    gap, parts, words, start = np.zeros(round(GAP_S * SAMPLE_RATE), np.float32), [], [], 0.0
-    for word in line.words:
-        end = start + len(said[word].wave) / SAMPLE_RATE
-        words.append((word, start, end))
-        parts += [said[word].wave, gap]
-        start = end + GAP_S
-    return Speech(np.concatenate(parts), words, [])

@@ -21,7 +21,14 @@ import numpy as np
 from speechlib.audio import SAMPLE_RATE
 from speechlib.corpus import synthesisers
 from speechlib.corpus.speech import Line, tidy
-from speechlib.corpus.voices import DIGITS, SPELLINGS, Voice, all_voices, spellings
+from speechlib.corpus.voices import (
+    DIGITS,
+    SPELLINGS,
+    WHOLE_WORDS,
+    Voice,
+    all_voices,
+    spellings,
+)
 
 TAKES, STRINGS, OTHERS = 3, 28, 14  # clips a voice: of each digit, of digit strings, without digits
 
@@ -64,8 +71,8 @@ def draw_lines(voice: Voice) -> tuple[list[Line], list[str]]:
     digits = [(digit,) for digit in DIGITS for _ in range(TAKES)]
     strings = [tuple(draw.choices(DIGITS, k=draw.randint(2, 4))) for _ in range(STRINGS)]
     others = [tuple(draw.sample(OTHER_WORDS, draw.choice([1, 1, 2, 3]))) for _ in range(OTHERS)]
-    # a foreign voice would read English words by its own rules; of a person only digits are here
-    if voice.accent in SPELLINGS or voice.synthesiser == "asterisk":
+    # a foreign voice would read English words by its own rules; of some only digits are here
+    if voice.accent in SPELLINGS or voice.synthesiser in WHOLE_WORDS:
         others = []
     lines = [_draw_line(draw, voice, words, draw.choice(ends))
              for words in digits + strings + others]

@@ -1,8 +1,9 @@
-"""Speaking with espeak-ng, flite and festival: (voice, lines) -> Speech with word and phone times.
+"""Speaking with five synthesisers: (voice, lines) -> Speech with word and phone times.
 
 The times are the synthesiser's own, not an aligner's: espeak-ng reports them through its C library
 (espeak.py), flite prints the phones of what it says, festival is asked in Scheme (festival.py).
-A person's recordings are joined (recordings.py).
+A person's recordings are joined (recordings.py), and so are words by Pico and RHVoice, which
+give no times (whole_words.py).
 """
 
 import functools
@@ -10,7 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from speechlib.corpus import espeak, festival, recordings
+from speechlib.corpus import espeak, festival, recordings, whole_words
 from speechlib.corpus.grammar import all_words
 from speechlib.corpus.processes import read, run, spans
 from speechlib.corpus.speech import Line, Span, Speech, resample
@@ -29,16 +30,18 @@ def require(voices: list[Voice]) -> None:
         "espeak-ng": espeak.library(),
         "flite": shutil.which("flite"),
         "asterisk": recordings.FOLDER.is_dir(),
-        "festival": True,  # looked at voice by voice
+        **dict.fromkeys(("festival", "pico", "rhvoice"), True),  # looked at voice by voice
     }
     lacking = sorted({voice.synthesiser for voice in voices if not found[voice.synthesiser]})
     packages = [PACKAGES[name] for name in lacking]
     unheard = festival.lacking({v.timbre for v in voices if v.synthesiser == "festival"})
-    if packages or unheard:
-        names = [*lacking, *(["festival with all its voices"] if unheard else [])]
+    wordy = whole_words.lacking([v for v in voices if v.synthesiser in whole_words.PROGRAMS])
+    if packages or unheard or wordy:
+        names = [*lacking, *(["festival with all its voices"] if unheard else []),
+                 *(["pico and rhvoice, of the part non-free,"] if wordy else [])]
         raise ValueError(
             f"the corpus is spoken by {' and '.join(names)}, not found here: "
-            f"sudo apt-get install {' '.join(packages + unheard)}"
+            f"sudo apt-get install {' '.join(packages + unheard + wordy)}"
         )
 
 
@@ -52,6 +55,7 @@ def speak(voice: Voice, lines: list[Line]) -> list[Speech]:
         "flite": _flite,
         "festival": festival.speak,
         "asterisk": recordings.speak,
+        **dict.fromkeys(whole_words.PROGRAMS, whole_words.speak),
     }
     return [resample(speech, voice.tract) for speech in engines[voice.synthesiser](voice, lines)]
 

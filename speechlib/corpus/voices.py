@@ -16,9 +16,9 @@ class Voice:
     """One synthetic speaker.
 
     timbre: the synthesiser's own name of the voice; accent: an espeak-ng language, else the accent;
-    pitch: Hz (flite, festival) or espeak-ng's scale 0-99; pitch_range likewise (standard deviation
-    in Hz, or 0-99); stretch: duration factor, 1 = the voice's own pace; tract: vocal tract factor,
-    above 1 = formants higher, as of a shorter tract.
+    pitch: Hz (flite, festival), espeak-ng's scale 0-99, or percent of the voice's own (pico,
+    rhvoice); pitch_range: standard deviation in Hz, or 0-99; stretch: duration factor, 1 = the
+    voice's own pace; tract: vocal tract factor, above 1 = formants higher, as of a shorter tract.
     """
 
     name: str
@@ -145,7 +145,8 @@ FESTIVAL_SPELLINGS = {
            "зиро ван ту три фо файв сикс сэвэн эйт найн"],
 }
 
-# Voices of recorded people: synthesiser, timbre, accent, sex, split, mean pitch in Hz (0: fixed)
+# Voices of recorded people: synthesiser, timbre, accent, sex, split, mean pitch (0: fixed) in Hz,
+# for pico and rhvoice in percent
 RECORDED = [
     ("flite", "slt", "American", "female", "train", 170),
     ("flite", "awb", "Scottish", "male", "train", 120),
@@ -164,7 +165,28 @@ RECORDED = [
     ("festival", "czech_ph", "cs", "male", "train", 105),
     ("festival", "msu_ru_nsh_clunits", "ru", "male", "train", 0),
     ("asterisk", "Allison", "American", "female", "train", 0),
+    ("pico", "en-US", "American", "female", "train", 100),
+    ("pico", "en-GB", "British", "female", "train", 100),
+    ("pico", "de-DE", "de", "female", "train", 100),
+    ("pico", "es-ES", "es", "female", "train", 100),
+    ("pico", "fr-FR", "fr", "female", "train", 100),
+    ("pico", "it-IT", "it", "female", "train", 100),
+    ("rhvoice", "alan", "British", "male", "train", 100),
+    ("rhvoice", "bdl", "American", "male", "train", 100),
+    ("rhvoice", "clb", "American", "female", "train", 100),
+    ("rhvoice", "aleksandr", "ru", "male", "train", 100),
+    ("rhvoice", "anna", "ru", "female", "train", 100),
+    ("rhvoice", "elena", "ru", "female", "train", 100),
+    ("rhvoice", "irina", "ru", "female", "train", 100),
+    ("rhvoice", "anatol", "uk", "male", "train", 100),
+    ("rhvoice", "natalia", "uk", "female", "train", 100),
+    ("rhvoice", "azamat", "kk", "male", "train", 100),  # Kyrgyz, written as Kazakh is
+    ("rhvoice", "nazgul", "kk", "female", "train", 100),
+    ("rhvoice", "spomenka", "eo", "female", "train", 100),
+    ("rhvoice", "Leticia-F123", "pt-br", "female", "train", 100),
 ]
+NATURAL = ("flite", "festival", "asterisk", "pico", "rhvoice")  # made of recorded speech
+WHOLE_WORDS = ("asterisk", "pico", "rhvoice")  # spoken or recorded word by word: digits only
 COPIES = 9  # speakers made of one recorded voice, by other pitches, paces and vocal tracts
 
 

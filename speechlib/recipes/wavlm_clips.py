@@ -12,9 +12,8 @@ import numpy as np
 
 from speechlib import audio, corpus
 from speechlib.corpus.utterances import read_manifest
+from speechlib.corpus.voices import NATURAL
 from speechlib.recipes import people
-
-NATURAL = ("flite", "festival", "asterisk")  # recorded speech, joined: nearer to people
 
 
 @dataclass(frozen=True, eq=False)

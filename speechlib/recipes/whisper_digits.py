@@ -17,6 +17,7 @@ import torch
 from speechlib import audio, corpus, metrics, training
 from speechlib.configs import BlockConfig, SpecAugmentConfig, WhisperConfig
 from speechlib.corpus.mixing import GENTLE, Mix, Mixer, clip_of, favoured
+from speechlib.corpus.voices import NATURAL
 from speechlib.recipes import alignment_heads, people, whisper_files
 from speechlib.recipes.digit_figures import measure  # noqa: F401, what `evaluate` asks a recipe for
 from speechlib.recipes.labels import padded_labels
@@ -32,7 +33,6 @@ SECONDS = 6  # one window
 MAX_TOKENS = 14  # digits in one window, and the end token
 PROMPT = (1, 2, 3, 4)  # start, English, transcribe, no timestamps
 FIRST_WORD = 5  # the token of "zero"
-NATURAL = ("flite", "festival", "asterisk")  # recorded speech, joined: nearer to people
 NATURAL_WEIGHT = 4
 WINDOWS, WINDOW_SHARES = (2.4, 3.6, SECONDS), (0.5, 0.3, 0.2)  # seconds, while training
 
