@@ -233,6 +233,13 @@ def test_a_lone_segment_begins_where_it_is_said():
     assert segment["end_s"] == pytest.approx(1.5 + spoken.words[-1][2], abs=0.2)
 
 
+def test_how_sure_it_is_of_a_segment_tells_of_its_words_not_of_its_times():
+    wave = corpus.commands("test")[0].wave()
+    found = sl.transcribe(wave, shipped(), timestamps=True, words=True)
+    words = [probability for *_, probability in found.words]  # a token each
+    assert found.segments[0]["probability"] == pytest.approx(np.exp(np.log(words).mean()), rel=1e-5)
+
+
 def test_shipped_is_not_sure_of_anything_where_nobody_speaks():
     quiet = [clip for kind in ("noise", "silence") for clip in corpus.digits("test", kind)]
     found = [sl.transcribe(clip.wave(), shipped()) for clip in quiet]

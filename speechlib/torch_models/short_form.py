@@ -112,14 +112,16 @@ def _marked_segments(model, tokens, steps, samples):
         pieces.append((opened, max(opened, size / 2), tokens[at:count]))
     segments, at = [], 0
     for start, stop, piece in pieces:
-        text = tokenizer.decode([t for t in piece if t < first_time]).strip()
-        sure, at = _mean(steps[at : at + len(piece)]), at + len(piece)
+        spoken = [n for n, token in enumerate(piece) if token < first_time]
+        text = tokenizer.decode([piece[n] for n in spoken]).strip()
+        # how sure it is of the words: many times are about as likely as the one it chose
+        sure, at = steps[at : at + len(piece)][spoken], at + len(piece)
         if piece and piece[0] >= first_time:
             # of a lone segment `segments_of` drops it, as openai/whisper; transformers keeps it
             start = piece[0] - first_time
         if text:
             start_s, end_s = start * long_form.FRAME_S, stop * long_form.FRAME_S
-            segments.append(_segment(start_s, end_s, text, sure))
+            segments.append(_segment(start_s, end_s, text, _mean(sure)))
     return segments
 
 
