@@ -3,8 +3,7 @@
 input -> output: sets of commands and numbers (`corpus build --everyone`) -> a checkpoint folder.
 Special: every voice is also played slower and faster, always by the same factor: that is another
 throat and pace, so it counts as another voice. Nothing else that tells voices apart is disturbed.
-The margin of AM-softmax grows from zero: a fresh head cannot meet the whole of it. When all has
-been learned together, the head learns on alone (`voice_head.py`).
+The margin of AM-softmax grows from zero: a fresh head cannot meet the whole of it.
 
 Notebook: 14_xvector
 """
@@ -20,22 +19,17 @@ from speechlib import corpus, training
 from speechlib.audio import SAMPLE_RATE
 from speechlib.configs import XVectorConfig
 from speechlib.corpus import waveforms
-from speechlib.recipes import voice_figures, voice_head, wavlm_base, wavlm_heads
+from speechlib.recipes import voice_figures, wavlm_base, wavlm_heads
 from speechlib.recipes.voice_figures import measure  # noqa: F401, what `evaluate` asks for
 from speechlib.torch_models import losses
 from speechlib.torch_models.heads import XVector
 
 NAME = "wavlm-voices"
-DEFAULTS = {"steps": 2000, "batch": 24, "rate": 1e-3, "decay": 0.5, "start": wavlm_base.START}
+DEFAULTS = {"steps": 9000, "batch": 24, "rate": 1e-3, "decay": 0.55, "start": wavlm_base.START}
 KINDS = ("command", "keyword", "number")
 SPEEDS = (0.86, 1.0, 1.16)  # each makes another voice of every voice
 SECONDS = (0.5, 0.75, 1.0, 1.5, 2.0)  # of the pieces of a batch
-CLIPS = 20  # of a voice, for the second stage; half as many at each other speed
-HEAD_STEPS, HEAD_ROWS, HEAD_MARGIN = 2500, 64, 0.2
-MARGIN, RISES = 0.3, 0.4  # of AM-softmax, and the share of the steps in which it grows to that
-UNDISTURBED = waveforms.Disturbance(
-    rooms=0, narrow=0, colour_db=0, tilt_db=0, clean=1, clipped=0, pad_s=(0, 0)
-)
+MARGIN, RISES = 0.2, 0.4  # of AM-softmax, and the share of the steps in which it grows to that
 CARD = {
     "task": "tell whether two recordings are of one voice, by the cosine of their embeddings",
     "system": "WavLM with an x-vector head, AM-softmax",
@@ -193,45 +187,12 @@ def run(args) -> int:
         evaluate=lambda m: {"eer": voice_figures.eer_of(m.model, watched)},
     )
     bundled = corpus.voice_clips("train")
-    settle(model.model, voices, watched, args)
     labelled = [n for n, (name, speed) in enumerate(classes) if speed == 1 and name in bundled]
     part = {"command": wavlm_heads.command(args), "steps": args.steps, "batch": args.batch}
     shipped = narrowed(model.model, labelled)
     names = [classes[n][0] for n in labelled]
     wavlm_heads.write_checkpoint(shipped, f"{args.out}/{NAME}", CARD | {"training": part}, names)
     return 0
-
-
-def settle(model, voices, watched, args):
-    """The second stage: the head learns on, from clips that the listener hears only once."""
-    rng, clips, labels = np.random.default_rng((args.seed, 1 << 21)), [], []
-    classes = classes_of(voices)
-    for label, (voice, speed) in enumerate(classes):
-        mine = voices[voice]
-        chosen = rng.permutation(len(mine))[: CLIPS if speed == 1 else CLIPS // 2]
-        clips += [mine[n] for n in chosen]
-        labels += [label] * len(chosen)
-
-    def said(wave, number):
-        _, speed = classes[labels[number]]
-        how = SAME_PERSON if rng.random() < 0.4 else UNDISTURBED
-        return waveforms.perturbed(wave, rng, replace(how, speed=(speed, speed)))[0]
-
-    kept = voice_head.listen(model, clips, said)
-    heard_valid = voice_head.listen(model, watched, rows=1)  # few clips are of like length
-    alone = voice_head.HeadAlone(model)
-    plan = training.Plan(steps=HEAD_STEPS, seed=args.seed, rate=1e-3, decay=0.7, warmup=100,
-                         evaluate_every=250, save_every=1000, watch="eer",
-                         patience=HEAD_STEPS)  # fmt: skip
-    names = np.array([clip.voice for clip in watched])
-    training.train(
-        alone,
-        voice_head.batches(kept, labels, HEAD_ROWS, HEAD_MARGIN, args.seed),
-        plan,
-        Path(args.out, "head"),
-        evaluate=lambda m: {"eer": voice_head.eer_of(m.head, heard_valid, names)},
-    )
-    alone.give_back(model)
 
 
 def narrowed(model, classes):
