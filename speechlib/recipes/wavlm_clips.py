@@ -4,31 +4,17 @@ input -> output: libraries, corpora, recordings of people -> clips; a voice's cl
 Special: samples stay 16-bit, so that hours of speech fit into memory.
 """
 
-import json
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from speechlib import audio, corpus
+from speechlib.corpus import library
+from speechlib.corpus.library import Clip
 from speechlib.corpus.utterances import read_manifest
 from speechlib.corpus.voices import NATURAL
 from speechlib.recipes import people
-
-
-@dataclass(frozen=True, eq=False)
-class Clip:
-    """One recording. kind: "digit", "string" (of digits), "other" (no digits) or "real"."""
-
-    samples: np.ndarray  # (samples,) int16
-    text: str  # its digits, as words
-    kind: str
-    voice: str
-    words: tuple[tuple[str, float, float], ...] = ()
-
-    def wave(self):
-        """(samples,) float32."""
-        return self.samples.astype(np.float32) / 32768
 
 
 def from_wave(wave, text, kind, voice, words=()):
@@ -39,21 +25,16 @@ def from_wave(wave, text, kind, voice, words=()):
 
 def of_libraries(folders, split, seconds=None):
     """Clips of `python -m speechlib.corpus.synthesise`; seconds: at most so many of a voice, some
-    of every kind. Recorded voices have no such limit."""
-    for path in sorted(path for folder in folders for path in Path(folder, split).glob("*.npz")):
-        with np.load(path) as file:
-            samples, starts, words = file["samples"], file["starts"], json.loads(str(file["words"]))
-            told = list(zip(file["texts"], file["kinds"], words, strict=True))
-        limited = seconds is not None and not path.stem.startswith(NATURAL)
-        left = seconds * audio.SAMPLE_RATE if limited else len(samples)
-        for n in np.random.default_rng(0).permutation(len(told)):  # the same choice each time
-            text, kind, spoken = told[n]
-            left -= starts[n + 1] - starts[n]
+    of every kind. Recorded voices have no such limit. Of clips without digits no words are kept."""
+    for voice, clips in library.voices(folders, split):
+        limited = seconds is not None and not voice.startswith(NATURAL)
+        left = seconds * audio.SAMPLE_RATE if limited else float("inf")
+        for n in np.random.default_rng(0).permutation(len(clips)):  # the same choice each time
+            clip = clips[n]
+            left -= len(clip.samples)
             if left < 0:
                 break
-            piece = samples[starts[n] : starts[n + 1]].copy()
-            spans = tuple(map(tuple, spoken)) if str(text) else ()
-            yield Clip(piece, str(text), str(kind), path.stem, spans)
+            yield clip if clip.text else replace(clip, words=())
 
 
 def of_corpus(folders, split, sets=("digits", "commands", "numbers"), seconds=None):

@@ -9,7 +9,6 @@ utterance that the window cuts off gets only the time at which it begins, as in 
 Notebook: 09_whisper
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import torch
 
 from speechlib import corpus, training
 from speechlib.configs import BlockConfig, SpecAugmentConfig, WhisperConfig
+from speechlib.corpus import library
 from speechlib.corpus.grammar import command_words
 from speechlib.corpus.mixing import GENTLE, Mix, clip_of, favoured
 from speechlib.corpus.segments import SegmentMixer
@@ -111,16 +111,13 @@ def command_clips(folders, split):
 def other_clips(folders, split, strings=6):
     """What is not to be written, of libraries made by `python -m speechlib.corpus.synthesise`:
     words that no command has, and of each voice a few digits and strings of digits."""
-    for path in sorted(path for folder in folders for path in Path(folder, split).glob("*.npz")):
-        with np.load(path) as file:
-            samples, starts, kinds = file["samples"], file["starts"], file["kinds"].tolist()
-            spoken = json.loads(str(file["words"]))
-        unknown = [n for n, words in enumerate(spoken) if not {w for w, *_ in words} & set(WORDS)]
-        digits = [n for n in unknown if kinds[n] != "other"]
-        for n in unknown:
-            if kinds[n] == "other" or n in digits[:: 1 + len(digits) // strings]:
-                wave = samples[starts[n] : starts[n + 1]].astype(np.float32) / 32768
-                yield clip_of(wave, (), "other", path.stem)
+    for voice, clips in library.voices(folders, split):
+        unknown = [clip for clip in clips if not {word for word, *_ in clip.words} & set(WORDS)]
+        digits = [clip for clip in unknown if clip.kind != "other"]
+        few = digits[:: 1 + len(digits) // strings]
+        for clip in unknown:
+            if clip.kind == "other" or clip in few:
+                yield clip_of(clip.wave(), (), "other", voice)
 
 
 def weighted(clips):

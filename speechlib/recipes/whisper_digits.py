@@ -8,7 +8,6 @@ Whisper. Training examples are mixed on the fly (`corpus/mixing.py`).
 Notebook: 00_start_here, 09_whisper
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 
 from speechlib import audio, corpus, metrics, training
 from speechlib.configs import BlockConfig, SpecAugmentConfig, WhisperConfig
+from speechlib.corpus import library
 from speechlib.corpus.mixing import GENTLE, Mix, Mixer, clip_of, favoured
 from speechlib.corpus.voices import NATURAL
 from speechlib.recipes import alignment_heads, people, whisper_files
@@ -73,15 +73,11 @@ def config() -> WhisperConfig:
 def library_clips(folders, split):
     """Clips of libraries made by `python -m speechlib.corpus.synthesise`."""
     groups = {"digit": "synthetic", "string": "string", "other": "other"}
-    for path in sorted(path for folder in folders for path in Path(folder, split).glob("*.npz")):
-        with np.load(path) as file:
-            samples, starts = file["samples"], file["starts"]
-            spoken = json.loads(str(file["words"]))
-            for n, (text, kind) in enumerate(zip(file["texts"], file["kinds"], strict=True)):
-                wave = samples[starts[n] : starts[n + 1]].astype(np.float32) / 32768
-                words = str(text).split()
-                times = [(start_s, end_s) for _, start_s, end_s in spoken[n]] if words else None
-                yield clip_of(wave, words, groups[str(kind)], path.stem, times)
+    for voice, clips in library.voices(folders, split):
+        for clip in clips:
+            words = clip.text.split()
+            times = [(start_s, end_s) for _, start_s, end_s in clip.words] if words else None
+            yield clip_of(clip.wave(), words, groups[clip.kind], voice, times)
 
 
 def corpus_clips(split):
