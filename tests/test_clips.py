@@ -1,13 +1,23 @@
-"""What recipes learn from: libraries of clips, read back as they were written."""
+"""What recipes learn from: libraries of clips, read as they were written; people's recordings."""
 
+import itertools
 import json
 
 import numpy as np
 import pytest
+import soundfile
 
 from speechlib.corpus import library, synthesise, synthesisers, voices
 from speechlib.corpus.speech import Speech
-from speechlib.recipes import wavlm_clips, whisper_commands, whisper_digits
+from speechlib.corpus.voices import DIGITS
+from speechlib.recipes import (
+    people,
+    wavlm_clips,
+    wavlm_ctc,
+    wavlm_heads,
+    whisper_commands,
+    whisper_digits,
+)
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +66,47 @@ def test_every_recipe_takes_from_a_library_what_it_needs(folder):
     known = {clip.kind for clip in clips if {w for w, *_ in clip.words} & {"five", "ten"}}
     assert known and all(clip.group == "other" and not clip.words for clip in other)
     assert sum(clip.kind == "other" for clip in clips) // 2 < len(other) < len(clips) // 2
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """Two people who say five digits, three times each: 0.2 s, the louder the later."""
+    out = tmp_path_factory.mktemp("people")
+    for digit, speaker, index in itertools.product(range(5), ("anna", "ben"), (0, 4, 5)):
+        wave = np.full(3200, 0.1 * (index + 1))
+        soundfile.write(out / f"{digit}_{speaker}_{index}.wav", wave, 16_000)
+    return out
+
+
+def test_people_are_told_apart_and_their_own_test_part_is_left_out(recorded):
+    found = list(people.recordings(recorded))
+    assert [word for _, word, _ in found] == [w for w in DIGITS[:5] for _ in range(2)]
+    assert {path.stem.split("_")[2] for path, *_ in found} == {"5"}
+    assert {name for *_, name in people.recordings(recorded, leave_out=["ben"])} == {"anna"}
+    every = list(people.recordings(recorded, only=["ben"], indices=people.EVERY))
+    assert len(every) == 15 and {name for *_, name in every} == {"ben"}
+    pieces = wavlm_heads.real_pieces(recorded, only=["anna"])
+    assert {(piece.voice, piece.timbre) for piece in pieces} == {("anna", "anna")}
+    assert [piece.text for piece in pieces] == list(DIGITS[:5])
+
+
+def test_who_is_not_there_cannot_be_left_out(recorded, tmp_path):
+    """A name that was mistyped would be trained on."""
+    for named in ({"leave_out": ["bne"]}, {"only": ["anna", "bne"]}):
+        with pytest.raises(ValueError, match="which are anna, ben, got bne"):
+            list(people.recordings(recorded, **named))
+    with pytest.raises(ValueError, match="digit_speaker_index.wav"):
+        list(people.recordings(tmp_path))
+
+
+def test_strings_of_people_are_of_one_person_each(recorded):
+    said = {name: wavlm_ctc.spoken_by(name, recorded) for name in ("ben", "anna")}
+    found = people.strings(said, 8, 3, np.random.default_rng(0))
+    assert [len(text.split()) for _, text in found] == [1, 1, 2, 2, 3, 3, 1, 1]
+    for wave, text in found:
+        spoken = np.count_nonzero(wave) / 16_000
+        assert spoken == pytest.approx(0.2 * len(text.split())) and not wave[:3200].any()
+        assert 0.1 <= len(wave) / 16_000 - 0.2 - spoken <= 0.5 * len(text.split())
+    again = people.strings(said, 8, 3, np.random.default_rng(0))
+    assert np.array_equal(np.concatenate([w for w, _ in found]),
+                          np.concatenate([w for w, _ in again]))

@@ -228,7 +228,7 @@ def test_speakers_that_are_not_there_are_one_line(few, tmp_path, capsys):
     code, _, err = said(
         capsys, "whisper-digits", "--no-write", "--real", str(tmp_path), "--only", "anna"
     )
-    assert code == 2 and "no files named digit_anna_index.wav" in err
+    assert code == 2 and "no files named digit_speaker_index.wav" in err
 
 
 # -- a figure in words

@@ -4,27 +4,23 @@ input -> output: a model -> the figures of its card, each with its number of ite
 `python -m speechlib evaluate whisper-digits [--real FOLDER --only SPEAKER …]` shows them.
 """
 
-from pathlib import Path
-
 import numpy as np
 
 import speechlib as sl
 from speechlib import audio, corpus
-from speechlib.recipes import scoring
+from speechlib.recipes import people, scoring
 from speechlib.tokenizers import DIGIT_WORDS
-
-GAP_S = (0.1, 0.5)  # silence between the recordings that are joined to a string
 
 
 def measure(model, args=None):
     """Every figure; args: what `evaluate` was told, `.real` a folder and `.only` speakers."""
-    people = on_people(model, args.real, args.only) if args is not None and args.real else {}
+    told = args is not None and args.real
     return {
         "test": on_corpus(model, "test", confused=True),
         "valid": on_corpus(model, "valid"),
         "other_sounds": on_other_sounds(model),
         "word_times": word_times(model, "test"),
-        **people,
+        **(on_people(model, args.real, args.only) if told else {}),
     }
 
 
@@ -41,27 +37,15 @@ def on_people(model, folder, speakers, count=200, seed=11):
     """WER on strings of 1 to 4 joined recordings of each speaker, and on single ones."""
     rng, figures = np.random.default_rng(seed), {}
     for speaker in speakers:
-        paths = sorted(Path(folder).glob(f"*_{speaker}_*.wav"))
-        if not paths:
-            raise ValueError(f"{folder} has no files named digit_{speaker}_index.wav")
+        paths = people.recordings(folder, only=[speaker], indices=people.EVERY)
+        said = {speaker: [(audio.load(path), word) for path, word, _ in paths]}
         for name, longest in (("single", 1), ("strings", 4)):
-            pairs = []
-            for number in range(count):
-                chosen = [paths[n] for n in rng.integers(len(paths), size=number % longest + 1)]
-                text = " ".join(DIGIT_WORDS[int(p.stem[0])] for p in chosen)
-                pairs.append((text, sl.transcribe(_joined(chosen, rng), model).text))
+            found = people.strings(said, count, longest, rng)
+            pairs = [(text, sl.transcribe(wave, model).text) for wave, text in found]
             figures[f"{speaker}_{name}"] = scoring.wer_figure(
                 pairs, f"{speaker}, {name}, never trained on"
             )
     return figures
-
-
-def _joined(paths, rng):
-    parts = [np.zeros(audio.SAMPLE_RATE // 5, np.float32)]
-    for path in paths:
-        gap = np.zeros(int(rng.uniform(*GAP_S) * audio.SAMPLE_RATE), np.float32)
-        parts += [audio.load(path), gap]
-    return np.concatenate(parts)
 
 
 def on_other_sounds(model):

@@ -69,7 +69,7 @@ SETS = {
 }
 
 
-def of_people(folder, leave_out=(), only=(), indices=range(5, 50)):
+def of_people(folder, leave_out=(), only=(), indices=people.EVERY[5:]):
     """Single digits that people said; see `people.recordings`."""
     for path, word, speaker in people.recordings(folder, leave_out, only, indices):
         wave = audio.load(path)

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from speechlib import audio, corpus, metrics, training
 from speechlib.configs import CTCConfig, SpecAugmentConfig
 from speechlib.corpus.waveforms import GENTLE, Disturbance, padded
-from speechlib.recipes import scoring, wavlm_base, wavlm_clips
+from speechlib.recipes import people, scoring, wavlm_base, wavlm_clips
 from speechlib.recipes.digit_strings import Strings
 from speechlib.tokenizers import DIGIT_WORDS, word_tokenizer
 from speechlib.torch_models.heads import CTCModel
@@ -34,7 +34,6 @@ CLASSES = 1 + len(DIGIT_WORDS)  # 0 is the blank, 1 + n the digit n
 WINDOWS = (0.7, 1.1, 1.6, 2.2, 3.2, 4.2)  # seconds, while training
 WINDOW_SHARES = (0.12, 0.2, 0.25, 0.2, 0.15, 0.08)
 LIBRARY_SECONDS = 30  # taken of each synthesised voice
-GAP_S = (0.1, 0.5)  # silence between the recordings of a test string
 # The blank's score is lowered by this much in the end: nearly all errors on the valid voices were
 # words left out. Chosen there, out of 0 to 3.
 BLANK_LESS = 2.0
@@ -108,24 +107,10 @@ def together(examples):
 # -------------------------------------------------------------------------------------- measuring
 
 
-def strings_of_people(folder, speakers, count, longest, seed=11):
-    """Test strings: 1 to `longest` recordings of a person with gaps of 0.1 to 0.5 s -> (wave,
-    text) pairs."""
-    rng, found = np.random.default_rng(seed), []
-    clips = [wavlm_clips.by_voice(wavlm_clips.of_people(folder, only=[speaker], indices=range(50)))
-             for speaker in speakers]  # fmt: skip
-    voices = {name: own for one in clips for name, own in one.items()}
-    for number in range(count):
-        mine = voices[speakers[number % len(speakers)]]
-        chosen = [
-            mine[n] for n in rng.integers(len(mine), size=number // len(speakers) % longest + 1)
-        ]
-        parts = [np.zeros(audio.SAMPLE_RATE // 5, np.float32)]
-        for clip in chosen:
-            gap = np.zeros(int(rng.uniform(*GAP_S) * audio.SAMPLE_RATE), np.float32)
-            parts += [clip.wave(), gap]
-        found.append((np.concatenate(parts), " ".join(clip.text for clip in chosen)))
-    return found
+def spoken_by(speaker, folder):
+    """(wave, word) of every recording of a person, in 16 bits as the model learned from them."""
+    clips = wavlm_clips.of_people(folder, only=[speaker], indices=people.EVERY)
+    return [(clip.wave(), clip.text) for clip in clips]
 
 
 def written(model, wave):
@@ -159,8 +144,9 @@ def measure(model, args=None):
     }
     figures["test"]["confusion"] = scoring.word_confusion(texts["test"], DIGIT_WORDS)
     speakers = getattr(args, "only", None) or []
+    said = {name: spoken_by(name, args.real) for name in speakers}
     for name, longest in (("single", 1), ("strings", 4)) if speakers else ():
-        found = strings_of_people(args.real, speakers, 200, longest)
+        found = people.strings(said, 200, longest, np.random.default_rng(11))
         figures[f"people_{name}"] = scoring.wer_figure(
             pairs_of(found), f"{', '.join(speakers)}, {name}, never trained on"
         )

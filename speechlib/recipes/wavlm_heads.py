@@ -13,7 +13,7 @@ import numpy as np
 from speechlib import audio, corpus
 from speechlib.audio import SAMPLE_RATE
 from speechlib.corpus.utterances import read_manifest
-from speechlib.recipes import cards, wavlm_base
+from speechlib.recipes import cards, people, wavlm_base
 from speechlib.torch_models.loading import write_folder
 
 
@@ -39,11 +39,11 @@ def pieces(folders, split, kinds):
     for folder in folders or (None, None):
         if folder is None:
             rows = [*corpus.commands(kind=None), *corpus.numbers()]
-            people = corpus.speakers("commands") | corpus.speakers("numbers")
+            voices = corpus.speakers("commands") | corpus.speakers("numbers")
         else:
             rows = read_manifest(Path(folder))
-            people = json.loads(Path(folder, "voices.json").read_text("utf-8"))
-        found += [_piece(u, people) for u in rows if u.split == split and u.kind in kinds]
+            voices = json.loads(Path(folder, "voices.json").read_text("utf-8"))
+        found += [_piece(u, voices) for u in rows if u.split == split and u.kind in kinds]
         if folder is None:
             break
     if not found:
@@ -55,25 +55,20 @@ def pieces(folders, split, kinds):
     return found
 
 
-def _piece(spoken, people):
+def _piece(spoken, voices):
     samples = np.round(spoken.wave() * 32767).astype(np.int16)
     first = round(spoken.words[0][1] * SAMPLE_RATE)
     end = min(len(samples), round(spoken.words[-1][2] * SAMPLE_RATE))
-    timbre = people[spoken.voice]["timbre"]
+    timbre = voices[spoken.voice]["timbre"]
     return Piece(samples, spoken.text, spoken.voice, timbre, (first, end))
 
 
-def real_pieces(folder, only=(), each=20):
-    """Recordings of people named digit_speaker_index.wav (Free Spoken Digit Dataset): `only` of
-    these speakers, about `each` of them."""
+def real_pieces(folder, only=(), indices=people.EVERY[:2]):
+    """Single digits that people said, each of them twice; see `people.recordings`."""
     found = []
-    for path in sorted(Path(folder).glob("*_*_*.wav")):
-        digit, speaker, index = path.stem.split("_")
-        if (not only or speaker in only) and int(index) * 10 < each:
-            samples = np.round(audio.load(path) * 32767).astype(np.int16)
-            found.append(Piece(samples, digit, speaker, speaker, (0, len(samples))))
-    if not found:
-        raise ValueError(f"{folder} has no files named digit_speaker_index.wav of {only}")
+    for path, word, speaker in people.recordings(folder, only=only, indices=indices):
+        samples = np.round(audio.load(path) * 32767).astype(np.int16)
+        found.append(Piece(samples, word, speaker, speaker, (0, len(samples))))
     return found
 
 

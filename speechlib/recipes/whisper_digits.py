@@ -92,7 +92,7 @@ def corpus_clips(split):
             yield clip_of(piece, [word], "synthetic", spoken.voice)
 
 
-def real_clips(folder, leave_out=(), only=(), indices=range(5, 50)):
+def real_clips(folder, leave_out=(), only=(), indices=people.EVERY[5:]):
     """Single digits that people said; see `people.recordings`."""
     for path, word, speaker in people.recordings(folder, leave_out, only, indices):
         yield clip_of(audio.load(path), [word], "real", speaker)
@@ -189,10 +189,11 @@ def run(args) -> int:
     watch = {"valid": list(library_clips(args.library, "valid")) if args.library else
              list(corpus_clips("valid"))}  # fmt: skip
     if args.real:
-        known = real_clips(args.real, leave_out=args.leave_out, indices=range(5))
+        known = real_clips(args.real, leave_out=args.leave_out, indices=people.EVERY[:5])
         watch["known"] = list(known)
         if args.leave_out:
-            watch["unseen"] = list(real_clips(args.real, only=args.leave_out, indices=range(50)))
+            unseen = real_clips(args.real, only=args.leave_out, indices=people.EVERY)
+            watch["unseen"] = list(unseen)
     sets = {name: strings_of(found, args.watch, seed=7) for name, found in watch.items()}
     sets["spoken"] = [
         (u.mel(pad_to_seconds=SECONDS), tuple(u.text.split())) for u in corpus.digits("valid")
