@@ -46,11 +46,20 @@ class Plan:
         if not 0 <= self.decay <= 1:
             raise ValueError(f"decay is a share of the steps, 0 to 1, got {self.decay}")
 
+    @classmethod
+    def of(cls, args, **more):
+        """The plan of what was typed, which has steps, rate, decay and seed; more: the rest."""
+        return cls(steps=args.steps, rate=args.rate, decay=args.decay, seed=args.seed, **more)
+
+    @property
+    def decay_from(self):
+        """The step from which the rate falls; not always a whole number."""
+        return self.steps * (1 - self.decay)
+
     def rate_at(self, step):
         """Learning rate of a step, counted from 0."""
-        decay_from = self.steps * (1 - self.decay)
         up = min(1.0, (step + 1) / self.warmup)
-        down = min(1.0, (self.steps - step) / max(1.0, self.steps - decay_from))
+        down = min(1.0, (self.steps - step) / max(1.0, self.steps - self.decay_from))
         return self.rate * min(up, down)
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -204,6 +205,8 @@ def test_the_rate_warms_up_stays_and_goes_to_zero():
     rates = [p.rate_at(step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and rates[9] == rates[59] == 1.0
     assert np.all(np.diff(rates[61:]) < 0) and 0 < rates[-1] < 0.05
+    typed = SimpleNamespace(steps=100, rate=1.0, decay=0.4, seed=0, batch=3)
+    assert training.Plan.of(typed, warmup=10) == p and p.decay_from == 60
 
 
 def test_the_state_of_another_model_is_refused(tmp_path):

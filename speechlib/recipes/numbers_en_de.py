@@ -125,10 +125,10 @@ def run(args) -> int:
     watched = [(one.wave(), one.number) for one in spoken_numbers(folders, "valid")]
     watched = watched[:: max(1, len(watched) // 200)]
     model = WithAids(fresh(args.start))
-    plan = training.Plan(steps=args.steps, seed=args.seed, rate=args.rate, decay=args.decay)
+    plan = training.Plan.of(args)
     batch_at = batches(
         numbers, args.batch, args.seed, model.model.encoder.output_lengths,
-        lambda step: disturbance(step, gentle_from=plan.steps * (1 - plan.decay)),
+        lambda step: disturbance(step, plan.decay_from),
     )  # fmt: skip
     training.train(
         model, batch_at, plan, args.out,

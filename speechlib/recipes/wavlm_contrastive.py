@@ -162,8 +162,7 @@ def run(args) -> int:
         items, codes = told_apart(trained.model, watched)
         return {"accuracy": share(items), "perplexity": codes}
 
-    plan = training.Plan(steps=args.steps, seed=args.seed, rate=args.rate, decay=args.decay,
-                         warmup=60, evaluate_every=125)  # fmt: skip
+    plan = training.Plan.of(args, warmup=60, evaluate_every=125)
     training.train(model, batches(tracks, args.steps), plan, args.out, evaluate=evaluate)
     folder = Path(args.out) / NAME
     write_folder(model.model, folder, dtype="float16")

@@ -193,8 +193,7 @@ def run(args) -> int:
         print("people: " + ", ".join(sorted(known)), flush=True)
     print(f"{len(clips)} clips of {len(wavlm_clips.by_voice(clips))} voices", flush=True)
     model = WithReader(model_from(args.start))
-    plan = training.Plan(steps=args.steps, seed=args.seed, rate=args.rate, decay=args.decay,
-                         warmup=150, evaluate_every=300)  # fmt: skip
+    plan = training.Plan.of(args, warmup=150, evaluate_every=300)
     training.train(
         model, batches(Strings.of(clips), args), plan, args.out,
         evaluate=lambda m: {name: word_error_rate(m.ctc, pairs) for name, pairs in watch.items()},

@@ -88,8 +88,7 @@ def run(args) -> int:
     watched = watched[:: max(1, len(watched) // (3 * args.watch))]
     print(f"{len(clips)} clips to train on; watching {len(watched)}")
     model = fresh(wavlm_base.listener(args.start))
-    plan = training.Plan(steps=args.steps, seed=args.seed, rate=args.rate, decay=args.decay,
-                         warmup=100, evaluate_every=200)  # fmt: skip
+    plan = training.Plan.of(args, warmup=100, evaluate_every=200)
     training.train(
         model,
         batches(clips, args.batch, args.seed),

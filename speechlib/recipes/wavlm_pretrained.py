@@ -179,10 +179,7 @@ def run(args) -> int:
     def batch_at(step):
         return *tracks(step), max(0.0, 1 - 2 * step / args.steps)
 
-    plan = training.Plan(
-        steps=args.steps, seed=args.seed, rate=args.rate, decay=args.decay, warmup=200,
-        evaluate_every=250,
-    )  # fmt: skip
+    plan = training.Plan.of(args, warmup=200, evaluate_every=250)
     training.train(model, batch_at, plan, args.out, evaluate=lambda m: accuracy(m, watched))
     write_checkpoint(model.encoder, Path(args.out) / NAME)
     return 0

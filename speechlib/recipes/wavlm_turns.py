@@ -220,8 +220,7 @@ def run(args) -> int:
     encoder = wavlm_base.listener(args.start)
     model = TwoQuestions(fresh(encoder))
     model.model.freeze_feature_encoder()  # it hears enough, and each step takes a third less
-    plan = training.Plan(steps=args.steps, seed=args.seed, rate=args.rate, decay=args.decay,
-                         warmup=100, evaluate_every=250)  # fmt: skip
+    plan = training.Plan.of(args, warmup=100, evaluate_every=250)
     training.train(
         model,
         batches(voices, args.batch, args.seed, encoder.output_lengths, args.steps),

@@ -177,8 +177,7 @@ def run(args) -> int:
     batch_at = batches(voices, args.batch, args.seed, args.steps)
     if not Path(args.out, "state.pt").is_file():  # else a run goes on
         spread_out(model.model, one_of_each(voices, args.seed))
-    plan = training.Plan(steps=args.steps, seed=args.seed, rate=args.rate, decay=args.decay,
-                         warmup=100, evaluate_every=200)  # fmt: skip
+    plan = training.Plan.of(args, warmup=100, evaluate_every=200)
     training.train(
         model,
         batch_at,

@@ -191,18 +191,10 @@ def run(args) -> int:
     watched = command_figures.watched(corpus.commands("valid", kind=None), args.watch)
     print(f"{len(clips)} clips to train on; watching {len(watched)} windows")
     model = WithReader(fresh(start=loading.load(args.start)), names=len(WORDS) + 1)
-    plan = training.Plan(
-        steps=args.steps,
-        seed=args.seed,
-        rate=args.rate,
-        decay=args.decay,
-        warmup=100,
-        evaluate_every=250,
-        save_every=100,
-    )
+    plan = training.Plan.of(args, warmup=100, evaluate_every=250, save_every=100)
     training.train(
         model,
-        batches(clips, args.batch, args.seed, args.steps * (1 - args.decay)),
+        batches(clips, args.batch, args.seed, plan.decay_from),
         plan,
         args.out,
         evaluate=lambda m: command_figures.seen(m.whisper, watched),

@@ -201,10 +201,10 @@ def run(args) -> int:
     print(f"{len(clips)} clips to train on; watching " + ", ".join(sets))
     whisper = load(args.start, attention="eager") if args.start else Whisper(config())
     model = WithReader(whisper, names=len(DIGIT_WORDS) + 1)
-    plan = training.Plan(steps=args.steps, seed=args.seed, rate=args.rate, decay=args.decay)
+    plan = training.Plan.of(args)
     training.train(
         model,
-        batches(clips, args.batch, args.seed, args.steps * (1 - args.decay)),
+        batches(clips, args.batch, args.seed, plan.decay_from),
         plan,
         args.out,
         evaluate=lambda m: {k: word_error_rate(m.whisper, strings) for k, strings in sets.items()},

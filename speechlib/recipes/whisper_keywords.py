@@ -91,17 +91,10 @@ def run(args) -> int:
     model = model_from(loading.load(args.start))
     watched = corpus.commands("valid", kind="keyword")
     print(f"{len(clips)} clips to train on; watching {len(watched)} words")
-    plan = training.Plan(
-        steps=args.steps,
-        seed=args.seed,
-        rate=args.rate,
-        decay=args.decay,
-        warmup=50,
-        evaluate_every=100,
-    )
+    plan = training.Plan.of(args, warmup=50, evaluate_every=100)
     training.train(
         model,
-        batches(clips, args.batch, args.seed, args.steps * (1 - args.decay)),
+        batches(clips, args.batch, args.seed, plan.decay_from),
         plan,
         args.out,
         evaluate=lambda m: {"wrong": 1 - _share_right(m, watched)},
