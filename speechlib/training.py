@@ -40,7 +40,7 @@ class Plan:
     bfloat16: bool = True  # matrix products in bfloat16, weights in float32
 
     def __post_init__(self):
-        for name in ("steps", "accumulate", "evaluate_every", "save_every", "patience"):
+        for name in ("steps", "warmup", "accumulate", "evaluate_every", "save_every", "patience"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0 <= self.decay <= 1:
@@ -91,7 +91,8 @@ def train(model, batch_at, plan, folder, evaluate=None, progress=True, on_row=No
         bar = tqdm(range(start, plan.steps), initial=start, total=plan.steps, disable=hidden)
         for step in bar:
             if _stale(log, plan):
-                bar.write(f"stopped: {plan.watch} was not better for {plan.patience} evaluations")
+                if not hidden:
+                    bar.write(f"stopped: no better {plan.watch} in {plan.patience} evaluations")
                 break
             loss = _step(model, optimizer, batch_at, plan, step, processes)
             row = {"step": step + 1, "loss": round(loss, 5), "rate": plan.rate_at(step)}

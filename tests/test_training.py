@@ -152,7 +152,7 @@ def test_batches_that_cannot_be_dealt_evenly_are_refused(tmp_path, monkeypatch):
         training.train(tiny_model(), batch_at, plan(accumulate=3), tmp_path, progress=False)
 
 
-def test_it_stops_when_nothing_gets_better_and_keeps_the_best(tmp_path):
+def test_it_stops_when_nothing_gets_better_and_keeps_the_best(tmp_path, capsys):
     errors = iter([0.5, 0.3, 0.4, 0.35, 0.2, 0.1])
     kept = []
 
@@ -166,6 +166,7 @@ def test_it_stops_when_nothing_gets_better_and_keeps_the_best(tmp_path):
     log = training.train(model, batch_at, p, tmp_path, evaluate, progress=False,
                          on_row=rows.append)  # fmt: skip
     assert len(log) == 8 and rows == log  # evaluations after 2, 4, 6 and 8 steps
+    assert capsys.readouterr() == ("", "")
     for name, value in model.state_dict().items():
         assert torch.equal(value, kept[1][name]), name
     with pytest.raises(ValueError, match="watch='loudness', but evaluate gives error"):
@@ -207,6 +208,8 @@ def test_the_rate_warms_up_stays_and_goes_to_zero():
     assert np.all(np.diff(rates[61:]) < 0) and 0 < rates[-1] < 0.05
     typed = SimpleNamespace(steps=100, rate=1.0, decay=0.4, seed=0, batch=3)
     assert training.Plan.of(typed, warmup=10) == p and p.decay_from == 60
+    with pytest.raises(ValueError, match="warmup must be at least 1, got 0"):
+        training.Plan(steps=100, warmup=0)
 
 
 def test_the_state_of_another_model_is_refused(tmp_path):
