@@ -93,7 +93,7 @@ def measure(model, args=None) -> dict:
     kinds = ("command", "keyword", "number")
     clips = {split: wavlm_heads.pieces((), split, kinds) for split in ("valid", "test")}
     trials = {split: Trials(model, mine) for split, mine in clips.items()}
-    random = Trials(_untrained(model), clips["test"])
+    random = Trials(wavlm_heads.untrained(model), clips["test"])
     simple = Trials(None, clips["test"])
     test = trials["test"]
     timbres = len(set(test.timbre.values()))
@@ -164,10 +164,3 @@ def _at_threshold(valid, test):
         "threshold": round(threshold, 3),
         "confusion": table,
     }
-
-
-def _untrained(model):
-    """The same model with fresh weights."""
-    torch.manual_seed(0)
-    encoder = type(model.encoder)(model.encoder.config)
-    return type(model)(encoder, model.config).eval()

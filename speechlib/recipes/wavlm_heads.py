@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from speechlib import audio, corpus
+from speechlib import audio, paths
 from speechlib.audio import SAMPLE_RATE
 from speechlib.corpus.utterances import read_manifest
-from speechlib.recipes import cards, people, wavlm_base
+from speechlib.recipes import cards, people, wavlm_base, wavlm_clips
 from speechlib.torch_models.loading import write_folder
 
 
@@ -35,21 +36,16 @@ class Piece:
 def pieces(folders, split, kinds):
     """Utterances of sets made by `corpus build --set commands|numbers --out FOLDER`; without
     folders the bundled ones. kinds: "command", "keyword", "number". Raises ValueError for none."""
+    folders = folders or [paths.data_folder() / name for name in ("commands", "numbers")]
     found = []
-    for folder in folders or (None, None):
-        if folder is None:
-            rows = [*corpus.commands(kind=None), *corpus.numbers()]
-            voices = corpus.speakers("commands") | corpus.speakers("numbers")
-        else:
-            rows = read_manifest(Path(folder))
-            voices = json.loads(Path(folder, "voices.json").read_text("utf-8"))
+    for folder in map(Path, folders):
+        voices = json.loads((folder / "voices.json").read_text("utf-8"))
+        rows = read_manifest(folder)
         found += [_piece(u, voices) for u in rows if u.split == split and u.kind in kinds]
-        if folder is None:
-            break
     if not found:
-        named = ", ".join(map(str, folders))
         raise ValueError(
-            f"{named} hold nothing of the split {split} that is a {' or a '.join(kinds)}; "
+            f"expected a {' or a '.join(kinds)} of the split {split} in "
+            f"{', '.join(map(str, folders))}, found none; "
             "python -m speechlib corpus build --set commands --out FOLDER makes some"
         )
     return found
@@ -74,10 +70,13 @@ def real_pieces(folder, only=(), indices=people.EVERY[:2]):
 
 def by_voice(clips):
     """Voice -> its pieces, voices in the order of their names."""
-    found = {}
-    for clip in sorted(clips, key=lambda clip: clip.voice):
-        found.setdefault(clip.voice, []).append(clip)
-    return found
+    return dict(sorted(wavlm_clips.by_voice(clips).items()))
+
+
+def untrained(model):
+    """The same model with fresh weights, always the same ones: what is reached without learning."""
+    torch.manual_seed(0)
+    return type(model)(type(model.encoder)(model.encoder.config), model.config).eval()
 
 
 def command(args):
@@ -86,12 +85,14 @@ def command(args):
     if args.data:
         parts.append("--data " + " ".join(Path(folder).name.upper() for folder in args.data))
     parts += [f"--{name} {getattr(args, name):g}" for name in ("steps", "batch", "rate", "decay")]
-    return " ".join(parts + [f"--start {Path(args.start).name}"] * bool(args.start))
+    parts += [f"--start {Path(args.start).name}"] if args.start else []
+    return " ".join(parts)
 
 
-def write_checkpoint(model, folder, card, labels=None):
-    """Weights (float16), configs and the card. labels: names of the classes, in their order."""
-    folder = Path(folder)
+def write_checkpoint(model, args, card, labels=None):
+    """The folder args.out/NAME: weights (float16), configs, and the card with what was typed.
+    labels: names of the classes, in their order."""
+    folder = Path(args.out, args.name)
     write_folder(model, folder, dtype="float16")
     wavlm_base.write_preprocessor(folder)
     if labels is not None:
@@ -101,4 +102,6 @@ def write_checkpoint(model, folder, card, labels=None):
         config["id2label"] = {str(n): label for n, label in enumerate(labels)}
         config["label2id"] = {label: n for n, label in enumerate(labels)}
         path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    cards.write(folder, card | {"parameters": sum(p.numel() for p in model.parameters())})
+    training = {"command": command(args), "steps": args.steps, "batch": args.batch}
+    parameters = sum(p.numel() for p in model.parameters())
+    cards.write(folder, card | {"training": training, "parameters": parameters})

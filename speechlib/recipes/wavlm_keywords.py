@@ -96,9 +96,7 @@ def run(args) -> int:
         args.out,
         evaluate=lambda m: {"errors": errors(m, watched)},
     )
-    training_part = {"command": wavlm_heads.command(args), "steps": args.steps, "batch": args.batch}
-    card = CARD | {"training": training_part}
-    wavlm_heads.write_checkpoint(model, f"{args.out}/{NAME}", card, KEYWORDS)
+    wavlm_heads.write_checkpoint(model, args, CARD, KEYWORDS)
     return 0
 
 
@@ -124,9 +122,7 @@ def errors(model, clips):
 def measure(model, args=None) -> dict:
     """Figures on voices never trained on, and the layer weights."""
     clips = {split: wavlm_heads.pieces((), split, ("keyword",)) for split in ("valid", "test")}
-    torch.manual_seed(0)
-    untrained = type(model)(type(model.encoder)(model.encoder.config), model.config).eval()
-    chance = {"random_weights": 1 - errors(untrained, clips["test"])}
+    chance = {"random_weights": 1 - errors(wavlm_heads.untrained(model), clips["test"])}
     voices = len({clip.voice for clip in clips["test"]})
     on = f"the single keywords of {voices} synthetic voices never trained on"
     noisy = [_in_noise(clip, n) for n, clip in enumerate(clips["test"])]

@@ -228,8 +228,6 @@ def run(args) -> int:
         args.out,
         evaluate=lambda m: {"der": turn_figures.rate(turn_figures.errors_of(m.model, watched))},
     )
-    part = {"command": wavlm_heads.command(args), "steps": args.steps, "batch": args.batch}
     names = ("one speaker", "the other speaker")
-    card = CARD | {"training": part}
-    wavlm_heads.write_checkpoint(model.model, f"{args.out}/{NAME}", card, names)
+    wavlm_heads.write_checkpoint(model.model, args, CARD, names)
     return 0

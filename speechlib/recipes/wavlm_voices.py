@@ -187,10 +187,9 @@ def run(args) -> int:
     )
     bundled = corpus.voice_clips("train")
     labelled = [n for n, (name, speed) in enumerate(classes) if speed == 1 and name in bundled]
-    part = {"command": wavlm_heads.command(args), "steps": args.steps, "batch": args.batch}
     shipped = narrowed(model.model, labelled)
     names = [classes[n][0] for n in labelled]
-    wavlm_heads.write_checkpoint(shipped, f"{args.out}/{NAME}", CARD | {"training": part}, names)
+    wavlm_heads.write_checkpoint(shipped, args, CARD, names)
     return 0
 
 
