@@ -12,6 +12,9 @@ def test_the_listener_is_small_and_makes_a_frame_of_20_ms():
     assert sum(p.numel() for p in model.parameters()) < 1_050_000
     with torch.no_grad():
         assert model(torch.randn(2, 16_000)).shape == (2, 49, 128)
+    samples = torch.tensor([400, 719, 720, 16_000])
+    assert wavlm_base.frames_of(samples).tolist() == model.output_lengths(samples).tolist()
+    assert wavlm_base.middles_s(3).tolist() == pytest.approx([0.0125, 0.0325, 0.0525])
 
 
 def test_weights_are_taken_over_with_another_dropout(tmp_path):

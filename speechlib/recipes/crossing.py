@@ -16,8 +16,8 @@ import torch
 
 from speechlib import tokenizers
 from speechlib.audio import SAMPLE_RATE
-from speechlib.recipes import german_pieces
-from speechlib.recipes.number_batches import FRAME, HEARD, frames_between
+from speechlib.recipes import german_pieces, wavlm_base
+from speechlib.recipes.number_batches import frames_between
 from speechlib.torch_models.waveform_transcription import normalised
 from speechlib.trace import trace
 
@@ -31,8 +31,7 @@ class Looked:
 
     def times(self) -> np.ndarray:
         """(pieces,) seconds: the mean time that each piece looks at."""
-        middles = (np.arange(self.rows.shape[1]) * FRAME + HEARD / 2) / SAMPLE_RATE
-        return self.rows @ middles
+        return self.rows @ wavlm_base.middles_s(self.rows.shape[1])
 
 
 @torch.no_grad()

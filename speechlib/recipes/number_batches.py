@@ -17,9 +17,9 @@ from speechlib import audio
 from speechlib.corpus import grammar, utterances, waveforms
 from speechlib.recipes import german_pieces
 from speechlib.recipes.labels import padded_labels
+from speechlib.recipes.wavlm_base import FRAME, HEARD
 
 NAMES = (*grammar.ONES, *grammar.TENS)  # what is said in a frame: 1 + the place here; 0: nothing
-FRAME, HEARD = 320, 400  # samples from frame to frame, and samples that a frame hears
 FADE_S = 0.01  # at the seam of two recordings
 KEPT_S = 0.15  # silence kept before and behind a number: what is not stored need not be computed
 JOINED = 0.35  # share of the numbers from 21 on that are put together from two recordings

@@ -14,13 +14,10 @@ from torch.nn import functional as F
 
 from speechlib import audio, corpus
 from speechlib.recipes import scoring
+from speechlib.recipes.wavlm_base import FRAME, HEARD
+from speechlib.recipes.wavlm_clips import SETS
 
-SETS = {
-    "digits": lambda split: corpus.digits(split),
-    "commands": lambda split: corpus.commands(split, kind=None),
-    "numbers": lambda split: corpus.numbers(split),
-}
-FRAME_S, MIDDLE_S = 0.02, 0.0125
+FRAME_S, MIDDLE_S = FRAME / audio.SAMPLE_RATE, HEARD / 2 / audio.SAMPLE_RATE
 PENALTIES = (1e-4, 1e-3, 1e-2)
 
 

@@ -13,7 +13,6 @@ from speechlib import audio
 
 UNITS = 100
 CEPSTRA = 13
-FRAME = 320  # samples: 20 ms
 
 
 def cepstra(wave):

@@ -12,20 +12,22 @@ from scipy.ndimage import median_filter
 from speechlib import audio, corpus, metrics
 from speechlib.audio import SAMPLE_RATE
 from speechlib.corpus.utterances import FRAMES_A_SECOND
-from speechlib.recipes import scoring
-from speechlib.recipes.wavlm_base import FRAME_SAMPLES
+from speechlib.recipes import scoring, wavlm_base
 
-CENTRE = 200  # the sample in the middle of a model's first frame
 SMOOTH = 11  # frames (0.22 s): a median of so many takes single odd frames out
 WHO = ("nobody", "the first", "the second", "both")
 
 
 def at_frames(spans, frames):
     """[(start_s, end_s)] -> (frames,) bool: the frame's middle lies in one of them."""
-    middles = (np.arange(frames) * FRAME_SAMPLES + CENTRE) / SAMPLE_RATE
-    found = np.zeros(frames, bool)
+    return within(spans, wavlm_base.middles_s(frames))
+
+
+def within(spans, times):
+    """[(start_s, end_s)], times (frames,) in s -> (frames,) bool: in one of the spans."""
+    found = np.zeros(len(times), bool)
     for start_s, end_s in spans:
-        found |= (middles >= start_s) & (middles < end_s)
+        found |= (times >= start_s) & (times < end_s)
     return found
 
 
@@ -37,8 +39,8 @@ def spoken(model, wave, smooth=SMOOTH, threshold=0.5):
     likely = median_filter(likely, size=(smooth, 1), mode="nearest")
     frames = int(np.ceil(len(wave) / SAMPLE_RATE * FRAMES_A_SECOND))
     middles = (np.arange(frames) + 0.5) / FRAMES_A_SECOND * SAMPLE_RATE
-    nearest = np.round((middles - CENTRE) / FRAME_SAMPLES).astype(int).clip(0, len(likely) - 1)
-    return (likely > threshold)[nearest]
+    nearest = np.round((middles - wavlm_base.HEARD / 2) / wavlm_base.FRAME).astype(int)
+    return (likely > threshold)[nearest.clip(0, len(likely) - 1)]
 
 
 def errors_of(model, conversations):

@@ -12,13 +12,15 @@ Notebook: 11_wavlm
 import json
 from pathlib import Path
 
+import numpy as np
+
 from speechlib.audio import SAMPLE_RATE
 from speechlib.configs import BlockConfig, SpecAugmentConfig, WavLMConfig
 from speechlib.torch_models.loading import load
 from speechlib.torch_models.wavlm import WavLM
 
 START = "wavlm-pretrained"
-FRAME_SAMPLES = 320  # 20 ms
+FRAME, HEARD = 320, 400  # samples from frame to frame (20 ms), and that a frame hears (25 ms)
 # 1 / sqrt(width). The published 0.02 suits widths from 768 on.
 INIT_STD = 0.088
 
@@ -72,6 +74,16 @@ def listener(start=None, dropout=0.05, **changes) -> WavLM:
             )
         model.load_state_dict({name: theirs[name] for name in ours})
     return model
+
+
+def frames_of(samples):
+    """How many frames the front end makes of so many samples: a number, or an array of them."""
+    return (samples - HEARD) // FRAME + 1
+
+
+def middles_s(frames):
+    """(frames,) seconds: the middle of what each frame hears."""
+    return (np.arange(frames) * FRAME + HEARD // 2) / SAMPLE_RATE
 
 
 def write_preprocessor(folder, normalise=True):

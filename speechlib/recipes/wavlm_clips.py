@@ -5,6 +5,7 @@ Special: samples stay 16-bit, so that hours of speech fit into memory.
 """
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,13 @@ from speechlib.corpus.library import Clip
 from speechlib.corpus.utterances import read_manifest
 from speechlib.corpus.voices import NATURAL
 from speechlib.recipes import people
+
+# single voices of the bundled corpus: split -> all utterances of a set
+SETS = {
+    "digits": corpus.digits,
+    "commands": partial(corpus.commands, kind=None),
+    "numbers": corpus.numbers,
+}
 
 
 def from_wave(wave, text, kind, voice, words=()):
@@ -37,13 +45,13 @@ def of_libraries(folders, split, seconds=None):
             yield clip if clip.text else replace(clip, words=())
 
 
-def of_corpus(folders, split, sets=("digits", "commands", "numbers"), seconds=None):
+def of_corpus(folders, split, seconds=None):
     """Clips of the bundled sets and of `folders` made by `python -m speechlib corpus build`;
     seconds: at most so many of a voice in each folder. Only digits keep their text."""
-    found = [u for name in sets for u in SETS[name](split)]
+    found = [u for of_split in SETS.values() for u in of_split(split)]
     for folder in folders:
         found += [u for u in read_manifest(Path(folder)) if u.split == split]
-    names = {name: {k: v["name"] for k, v in corpus.speakers(name).items()} for name in sets}
+    names = {name: {k: v["name"] for k, v in corpus.speakers(name).items()} for name in SETS}
     spent = {}
     for spoken in found:
         place = spoken.path.parent.parent
@@ -52,21 +60,8 @@ def of_corpus(folders, split, sets=("digits", "commands", "numbers"), seconds=No
             continue
         voice = names.get(place.name, {}).get(spoken.voice, spoken.voice)
         digits = spoken.kind == "digits"
-        kind = "other" if not digits else "string"
-        yield from_wave(
-            spoken.wave(),
-            spoken.text if digits else "",
-            kind,
-            voice,
-            spoken.words if digits else (),
-        )
-
-
-SETS = {
-    "digits": lambda split: corpus.digits(split),
-    "commands": lambda split: corpus.commands(split, kind=None),
-    "numbers": lambda split: corpus.numbers(split),
-}
+        told = (spoken.text, "string") if digits else ("", "other")
+        yield from_wave(spoken.wave(), *told, voice, spoken.words if digits else ())
 
 
 def of_people(folder, leave_out=(), only=(), indices=people.EVERY[5:]):

@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from speechlib import audio, corpus, spec_augment, training
+from speechlib import audio, spec_augment, training
 from speechlib.configs import PretrainingConfig
 from speechlib.corpus.waveforms import padded
 from speechlib.recipes import scoring, wavlm_base, wavlm_pretrained
-from speechlib.recipes.sound_units import FRAME
+from speechlib.recipes.wavlm_base import FRAME
+from speechlib.recipes.wavlm_clips import SETS
 from speechlib.torch_models import losses
 from speechlib.torch_models.loading import write_folder
 from speechlib.torch_models.pretraining import PretrainingModel
@@ -117,8 +118,7 @@ def share(items):
 
 def test_waves(split):
     """Recordings of a split of the bundled corpus: strings, commands, numbers."""
-    found = [*corpus.digits(split), *corpus.commands(split, kind=None), *corpus.numbers(split)]
-    return [u.wave() for u in found]
+    return [u.wave() for of_split in SETS.values() for u in of_split(split)]
 
 
 def measure(model, args=None):

@@ -95,10 +95,10 @@ def together(examples):
     waveform, lengths = padded([wave for wave, _ in examples], samples=None)
     rows = [[1 + DIGIT_WORDS.index(word) for word, _, _ in words] for _, words in examples]
     labels = np.full((len(rows), max(1, *map(len, rows))), -100)
-    said = np.full((len(rows), (waveform.shape[1] - 80) // wavlm_base.FRAME_SAMPLES), -100)
+    said = np.full((len(rows), wavlm_base.frames_of(waveform.shape[1])), -100)
     for n, (_, words) in enumerate(examples):
         labels[n, : len(rows[n])] = rows[n]
-        said[n, : (lengths[n] - 80) // wavlm_base.FRAME_SAMPLES] = 0
+        said[n, : wavlm_base.frames_of(lengths[n])] = 0
         for word, start_s, end_s in words:
             said[n, int(start_s * 50) : int(end_s * 50)] = 1 + DIGIT_WORDS.index(word)
     return tuple(torch.from_numpy(part) for part in (waveform, lengths, labels, said))

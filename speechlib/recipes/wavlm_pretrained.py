@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from speechlib import audio, spec_augment, training
 from speechlib.corpus.waveforms import Disturbance, padded, perturbed
 from speechlib.recipes import phone_probe, sound_units, wavlm_base, wavlm_clips
+from speechlib.recipes.wavlm_base import FRAME
 from speechlib.torch_models.loading import write_folder
 
 NAME = "wavlm-pretrained"
@@ -96,8 +97,8 @@ class Tracks:
 
     def track(self, rng, samples):
         """Clips of one voice with short gaps: (samples,) float32, units (frames,)."""
-        frames = -(-samples // sound_units.FRAME)
-        wave = np.zeros(frames * sound_units.FRAME, np.float32)
+        frames = -(-samples // FRAME)
+        wave = np.zeros(frames * FRAME, np.float32)
         units = np.full(frames, self.silence)
         clips = self.voices[rng.choice(self.names, p=self.shares)]
         place = -int(rng.integers(0, 40))  # frames; the first clip may have begun before
@@ -106,8 +107,8 @@ class Tracks:
             own, sound = self.units[clip], clip.wave()
             if place + len(own) > 0:
                 skip, room = max(0, -place), frames - max(0, place)
-                piece = sound[skip * sound_units.FRAME :][: room * sound_units.FRAME]
-                first = max(0, place) * sound_units.FRAME
+                piece = sound[skip * FRAME :][: room * FRAME]
+                first = max(0, place) * FRAME
                 wave[first : first + len(piece)] = piece
                 units[max(0, place) : place + len(own)] = own[skip : skip + room]
             place += len(own) + int(rng.integers(0, 12))
@@ -119,9 +120,9 @@ class Tracks:
         wave, units = self.track(rng, int(samples * self.how.speed[1]) + 2000)
         other, _ = self.track(rng, samples)
         made, moved = perturbed(wave, rng, self.how, talkers=[other])
-        middles = (np.arange(_frames(samples)) * sound_units.FRAME + 200) / audio.SAMPLE_RATE
+        middles = wavlm_base.middles_s(wavlm_base.frames_of(samples))
         came_from = (middles - moved.offset_s) / moved.factor * audio.SAMPLE_RATE
-        return made[:samples], units[(came_from / sound_units.FRAME).astype(int)]
+        return made[:samples], units[(came_from / FRAME).astype(int)]
 
     def __call__(self, step):
         """-> waveform (batch, samples), units (batch, frames), hidden (batch, frames)."""
@@ -131,11 +132,6 @@ class Tracks:
         units = np.stack([units for _, units in examples]).astype(np.int64)
         hidden = spec_augment.span_mask(units.shape, *HIDDEN, rng=rng)
         return torch.from_numpy(waveform), torch.from_numpy(units), torch.from_numpy(hidden)
-
-
-def _frames(samples):
-    """Frames that the front end makes of so many samples."""
-    return (samples - 80) // sound_units.FRAME
 
 
 # --------------------------------------------------------------------------------------- the run

@@ -21,6 +21,7 @@ from speechlib import training
 from speechlib.audio import SAMPLE_RATE
 from speechlib.configs import HeadConfig
 from speechlib.corpus import conversing, waveforms
+from speechlib.corpus.utterances import FRAMES_A_SECOND
 from speechlib.recipes import turn_figures, wavlm_base, wavlm_heads
 from speechlib.recipes.turn_figures import measure  # noqa: F401, what `evaluate` asks for
 from speechlib.torch_models.heads import FrameClassifier
@@ -194,10 +195,8 @@ def watched_talks(folders, count):
     found = turn_figures.bundled("valid")
     for _ in range(count):
         wave, turns, _ = conversation(voices, rng.uniform(6, 14), rng)
-        frames = len(wave) // 160
-        middles = (np.arange(frames) + 0.5) / 100
-        right = [sum((middles >= a) & (middles < b) for a, b in mine) for mine in turns]
-        right = [np.broadcast_to(np.asarray(mine, bool), frames) for mine in right]
+        times = (np.arange(len(wave) * FRAMES_A_SECOND // SAMPLE_RATE) + 0.5) / FRAMES_A_SECOND
+        right = [turn_figures.within(mine, times) for mine in turns]
         found.append((wave, np.stack(right, axis=1)))
     return found
 
