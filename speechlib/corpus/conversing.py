@@ -53,15 +53,13 @@ def _line(draw: Random) -> Line:
 
 
 def _placed(said: list[Speech], names: tuple[str, str], lines: list[Line], draw: Random):
-    """Each turn at its place, on one wave. A turn never begins before the one before it, nor
-    while its own speaker still talks."""
+    """Each turn at its place, on one wave."""
     place, starts, ends = round(0.2 * SAMPLE_RATE), [], []
     for n, speech in enumerate(said):
         if n:
             early = draw.random() < OVERLAPS
             shift = -draw.uniform(*EARLY_S) if early else draw.uniform(*PAUSE_S)
-            least = max([starts[-1] + SAMPLE_RATE // 5, *ends[-2:-1]])
-            place = max(least, ends[-1] + round(shift * SAMPLE_RATE))
+            place = next_place(starts, ends, shift)
         starts.append(place)
         ends.append(place + len(speech.wave))
     wave = np.zeros(max(ends) + round(0.2 * SAMPLE_RATE), np.float32)
@@ -74,6 +72,14 @@ def _placed(said: list[Speech], names: tuple[str, str], lines: list[Line], draw:
         turns.append((names[n % 2], round(offset, 3), round(end / SAMPLE_RATE, 3)))
     both = Speech(wave, sorted(words, key=_start), sorted(phones, key=_start))
     return Conversation(both, " ".join(" ".join(line.words) for line in lines), turns)
+
+
+def next_place(starts: list[int], ends: list[int], shift_s: float) -> int:
+    """The sample at which the next turn begins: `shift_s` after the last one's end, or before it
+    where that is negative, but never within the last one's first 0.2 s, nor while its own speaker,
+    whose turn was the last but one, still talks. starts, ends: of the turns so far, in samples."""
+    least = max([starts[-1] + SAMPLE_RATE // 5, *ends[-2:-1]])
+    return max(least, ends[-1] + round(shift_s * SAMPLE_RATE))
 
 
 def _start(span):

@@ -104,8 +104,7 @@ def conversation(voices, seconds, rng):
         if n:
             early = not alone and rng.random() < conversing.OVERLAPS
             shift = -rng.uniform(*conversing.EARLY_S) if early else _pause(rng)
-            least = max([starts[-1] + SAMPLE_RATE // 5, *ends[-2:-1]])
-            place = max(least, ends[-1] + round(shift * SAMPLE_RATE))
+            place = conversing.next_place(starts, ends, shift)
         waves.append(wave)
         starts.append(place)
         ends.append(place + len(wave))
