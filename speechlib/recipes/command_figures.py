@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from speechlib import audio, corpus, generation_rules, metrics
-from speechlib.recipes import scoring, whisper_commands
+from speechlib.recipes import digit_figures, scoring, whisper_commands
 from speechlib.torch_models.generation import generate_from, search_named
 from speechlib.torch_models.transcription import transcribe
 
@@ -142,10 +142,8 @@ def _word_times(model, utterances):
 
 def _other_sounds(model):
     """How often something is written where nobody says a word of the vocabulary."""
-    clips = [clip for kind in ("words", "noise", "silence") for clip in corpus.digits(kind=kind)]
-    clips = [
-        clip for clip in clips if clip.path.stem != "m24_0014"
-    ]  # says "kitchen", a word of ours
+    clips = digit_figures.other_sounds()
+    clips = [clip for clip in clips if clip.path.stem != "m24_0014"]  # it says "kitchen"
     known = set(whisper_commands.WORDS)
     digits = [u for u in corpus.digits("test") if not set(u.text.split()) & known]
     found = [transcribe(clip.wave(), model) for clip in clips + digits]

@@ -48,10 +48,14 @@ def on_people(model, folder, speakers, count=200, seed=11):
     return figures
 
 
+def other_sounds():
+    """The test recordings without digits."""
+    return [u for kind in ("words", "noise", "silence") for u in corpus.digits("test", kind)]
+
+
 def on_other_sounds(model):
     """How often something is written where there are no digits."""
-    clips = corpus.digits(kind="words") + corpus.digits(kind="noise")
-    clips = [clip for clip in clips + corpus.digits(kind="silence") if clip.split == "test"]
+    clips = other_sounds()
     written = [sl.transcribe(clip.wave(), model) for clip in clips]
     return {
         "on": "test recordings without digits: other words, noises, silences",

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from speechlib import audio, corpus, metrics, training
 from speechlib.configs import CTCConfig, SpecAugmentConfig
 from speechlib.corpus.waveforms import GENTLE, Disturbance, padded
-from speechlib.recipes import people, scoring, wavlm_base, wavlm_clips
+from speechlib.recipes import digit_figures, people, scoring, wavlm_base, wavlm_clips
 from speechlib.recipes.digit_strings import Strings
 from speechlib.tokenizers import DIGIT_WORDS, word_tokenizer
 from speechlib.torch_models.heads import CTCModel
@@ -150,7 +150,7 @@ def measure(model, args=None):
         figures[f"people_{name}"] = scoring.wer_figure(
             pairs_of(found), f"{', '.join(speakers)}, {name}, never trained on"
         )
-    clips = [u for kind in ("words", "noise", "silence") for u in corpus.digits("test", kind)]
+    clips = digit_figures.other_sounds()
     silent = [written_down(model, clip.wave())[0] for clip in clips]
     figures["other_sounds"] = {
         "on": "test recordings without digits: other words, noises, silences",
