@@ -192,6 +192,9 @@ def test_a_card_keeps_what_it_says_through_writing(tmp_path):
     assert cards.read(tmp_path) == card
     lines = (tmp_path / "card.json").read_text().splitlines()
     assert any(line.strip().startswith('"interval_95": [0.') for line in lines)
+    cards.write(tmp_path, {"metrics": {"test": {"share": 2 / 3, "ends": [1 / 3, 1.0], "items": 3}}})
+    kept = cards.read(tmp_path)["metrics"]["test"]
+    assert kept == {"share": 0.666667, "ends": [0.333333, 1.0], "items": 3}
 
 
 # -- what a user can get wrong

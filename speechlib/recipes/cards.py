@@ -33,7 +33,9 @@ def read(folder) -> dict:
 
 
 def write(folder, card):
-    """Two spaces a level; a list of numbers or of labels is one line."""
+    """Two spaces a level; a list of numbers or of labels is one line. Numbers keep six decimals,
+    so that it is the table that rounds, once."""
+    card = json.loads(json.dumps(card), parse_float=lambda number: round(float(number), 6))
     text = json.dumps(card, indent=2, ensure_ascii=False)
     text = re.sub(r"\[[-\d.,\se]*\]|(?<=\"labels\": )\[[^\[\]]*\]", _on_one_line, text) + "\n"
     paths.write_whole(

@@ -113,8 +113,8 @@ def _errors(marked, on):
         on,
         counted="times",
         nine_of_ten_within_s=most["most_error_s"],
-        within_100_ms_share=round(float(np.mean(np.array(errors) <= NEAR_S)), 4),
-        windows_with_all_segments_share=round(len(alike) / len(marked), 4),
+        within_100_ms_share=float(np.mean(np.array(errors) <= NEAR_S)),
+        windows_with_all_segments_share=len(alike) / len(marked),
     )
 
 

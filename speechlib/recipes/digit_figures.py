@@ -78,6 +78,6 @@ def word_times(model, split):
     return {
         "on": f"words of the corpus' {split} split that were written rightly",
         "words": len(starts),
-        "median_start_error_s": round(float(np.median(starts)), 3) if starts else None,
-        "median_end_error_s": round(float(np.median(ends)), 3) if ends else None,
+        "median_start_error_s": float(np.median(starts)) if starts else None,
+        "median_end_error_s": float(np.median(ends)) if ends else None,
     }

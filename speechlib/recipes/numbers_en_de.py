@@ -218,7 +218,7 @@ def on_crossing(model, utterances):
         "cross-attention looks at is later for the ones than for the tens",
         baseline={"random weights": share(crossing.crossing(untrained, utterances))},
         counted="recordings",
-        weight_in_the_right_word_share=round(sum(i["inside"] for i in found) / len(found), 3),
+        weight_in_the_right_word_share=sum(i["inside"] for i in found) / len(found),
     )  # fmt: skip
 
 

@@ -103,4 +103,4 @@ def _figure(name, value, interval, on, baseline, counts):
 
 
 def _short(value):
-    return round(float(value), 6)  # a table rounds once more, to 0.1 %
+    return round(float(value), 6)  # as `cards.write` keeps all numbers

@@ -99,7 +99,7 @@ def parts(errors):
     names = {"missed_share": "missed", "false_alarm_share": "false_alarm",
              "wrong_speaker_share": "confused"}  # fmt: skip
     return {
-        name: round(getattr(total, field) / total.speech, 4) for name, field in names.items()
+        name: getattr(total, field) / total.speech for name, field in names.items()
     } | {"seconds_of_speech": round(total.speech / FRAMES_A_SECOND)}
 
 

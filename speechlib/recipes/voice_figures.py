@@ -159,8 +159,8 @@ def _at_threshold(valid, test):
         "on": "pairs of the test voices, said to be of one voice where the cosine is at least "
         "the threshold at which the valid voices have as many errors of both kinds",
         "pairs": len(scores),
-        "taken_for_one_rate": round(float((scores[~same] >= threshold).mean()), 4),
-        "taken_for_two_rate": round(float((scores[same] < threshold).mean()), 4),
+        "taken_for_one_rate": float((scores[~same] >= threshold).mean()),
+        "taken_for_two_rate": float((scores[same] < threshold).mean()),
         "threshold": round(threshold, 3),
         "confusion": table,
     }
