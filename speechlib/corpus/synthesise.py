@@ -6,7 +6,8 @@
     texts    (clips,) str: the digit words; empty for a clip without digits
     kinds    (clips,) str: "digit", "string" or "other"
     words    JSON: for each clip its [word, start_s, end_s]
-and FOLDER/voices.json, what each voice is. The same voice always gives the same file.
+and FOLDER/voices.json, what each voice is. The same voice always gives the same file; `library.py`
+reads them again.
 """
 
 import argparse

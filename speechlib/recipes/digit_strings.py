@@ -16,12 +16,13 @@ from speechlib.corpus.waveforms import perturbed
 from speechlib.recipes import wavlm_clips
 
 KINDS = ("real", "digit", "string", "other", "silence")
-SHARES = (0.34, 0.22, 0.32, 0.08, 0.04)
-PACE = (0.75, 1.35)
-FITTING = 6  # tries to find a clip that is no longer than the window
+SHARES = (0.34, 0.22, 0.32, 0.08, 0.04)  # how often an example is of each kind
+COUNTS = (0.2, 0.2, 0.2, 0.2, 0.1, 0.1)  # how often single words are joined to 1, 2, ... 6
+PACE = (0.75, 1.35)  # of a person: how many times as long everything takes
 GAP_S = 0.6  # longest between two words
+TIGHT, TIGHT_S = 0.25, 0.05  # share of people who leave hardly any gap, and their longest
+FITTING = 6  # tries to find a clip that is no longer than the window
 TRIES = 20  # at something short enough for a short window
-TIGHT = 0.25  # share of people who leave hardly any
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Strings:
         """Clips of a voice one after another, at most `samples` where one fits: wave, words."""
         names = list(self.groups[kind])
         voice = rng.choice(names, p=wavlm_clips.weighted(names))
-        count = 1 + int(rng.choice(6, p=(0.2, 0.2, 0.2, 0.2, 0.1, 0.1)))
+        count = 1 + int(rng.choice(len(COUNTS), p=COUNTS))
         pace, tight = rng.uniform(*PACE), rng.random() < TIGHT
         parts, words, place = [], [], 0
         for _ in range(count if kind in ("real", "digit") else 1):
@@ -93,7 +94,7 @@ class Strings:
             parts.append(sound)
             start_s = place / audio.SAMPLE_RATE
             words += [(word, start_s + start, start_s + end) for word, start, end in told]
-            gap = int(rng.uniform(0, 0.05 if tight else GAP_S) * audio.SAMPLE_RATE)
+            gap = int(rng.uniform(0, TIGHT_S if tight else GAP_S) * audio.SAMPLE_RATE)
             parts.append(np.zeros(gap, np.float32))
             place += len(sound) + gap
         return np.concatenate(parts[:-1]), words

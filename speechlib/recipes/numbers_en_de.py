@@ -117,7 +117,7 @@ def rights(model, recordings, batch=32) -> list[bool]:
 
 
 def run(args) -> int:
-    """`python -m speechlib train numbers-en-de`: trains, measures, writes the checkpoint."""
+    """`python -m speechlib train numbers-en-de`: trains, watches, writes the checkpoint."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     folders = args.data or [paths.data_folder() / "numbers"]

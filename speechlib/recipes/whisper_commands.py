@@ -181,7 +181,7 @@ def batches(clips, batch, seed, gentle_from):
 
 
 def run(args) -> int:
-    """`python -m speechlib train whisper-commands`: trains, measures, writes the checkpoint."""
+    """`python -m speechlib train whisper-commands`: trains, watches, writes the checkpoint."""
     from speechlib.recipes import command_figures
 
     torch.set_num_threads(args.threads)

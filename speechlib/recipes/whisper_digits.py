@@ -148,7 +148,7 @@ def batches(clips, batch, seed, gentle_from):
     """-> function step -> (mel (batch, mel bins, mel frames), labels (batch, tokens), what is said
     in each encoder frame (batch, frames): 0 nothing, else 1 + the digit).
 
-    Three of four batches are shorter than the window, which saves half of the time. From step
+    Four of five batches are shorter than the window, which saves half of the time. From step
     `gentle_from` on, while the rate decays, rooms and noise are nearer to what a microphone at
     home gives."""
     mixer = Mixer(clips, Mix(mel_frames=SECONDS * 100), seed=seed)
@@ -179,7 +179,7 @@ def token_of(word):
 
 
 def run(args) -> int:
-    """`python -m speechlib train whisper-digits`: trains, measures, writes the checkpoint."""
+    """`python -m speechlib train whisper-digits`: trains, watches, writes the checkpoint."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     clips = list(corpus_clips("train"))

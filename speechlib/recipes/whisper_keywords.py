@@ -84,7 +84,7 @@ def heard(model, utterances, batch=100):
 
 
 def run(args) -> int:
-    """`python -m speechlib train whisper-keywords`: trains, measures, writes the checkpoint."""
+    """`python -m speechlib train whisper-keywords`: trains, watches, writes the checkpoint."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     clips = whisper_commands.weighted(list(keyword_clips(args.data, "train")))
