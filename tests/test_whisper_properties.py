@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import speechlib as sl
+from speechlib import attention_masks
 from speechlib.configs import SpecAugmentConfig
 from speechlib.torch_models import whisper
 
@@ -60,6 +61,22 @@ def test_padding_and_what_it_is_filled_with_do_not_matter(model, tokens, padding
 
 
 @torch.no_grad()
+def test_a_replaced_causal_mask_is_asked_at_every_step(model, monkeypatch):
+    """`use` and lessons 05 and 07 put another in its place: it counts for a lone token, too."""
+    tokens, memory = torch.tensor([[1, 2, 3, 4]]), model.encode(some_mel(model.config, batch=1))
+
+    def last():
+        cache = model.init_cache(1, memory=memory)
+        with torch.no_grad():
+            steps = [model.decode(tokens[:, n : n + 1], cache=cache) for n in range(4)]
+        return steps[-1]
+
+    right = last()
+    monkeypatch.setattr(attention_masks, "causal_mask", lambda queries, keys: torch.ones(
+        len(queries), len(keys), dtype=torch.bool).tril())  # the past is forgotten
+    assert (last() - right).abs().max() > 1e-3
+
+
 def test_hidden_tokens_in_the_middle_are_not_looked_at(model):
     mel = some_mel(model.config, batch=1)
     mask = torch.tensor([[True, False, True, True]])

@@ -102,8 +102,8 @@ class Speech2Text2(nn.Module):
         batch, new = tokens.shape
         past = 0 if cache is None else cache.length
         everything = torch.arange(past + new, device=tokens.device)
-        # one token, the newest, may look at all
-        mask = attention_masks.causal_mask(everything[past:], everything) if new > 1 else None
+        # also for a lone token, which may look at all: the rule may be somebody else's (`use`)
+        mask = attention_masks.causal_mask(everything[past:], everything)
         if token_mask is not None:
             real = inputs.token_mask(token_mask, batch, past + new, tokens.device)
             mask = attention_masks.combine(mask, real)

@@ -128,8 +128,8 @@ class TextDecoder(nn.Module):
         self._fits(past + tokens.shape[1])
         everything = torch.arange(past + tokens.shape[1], device=tokens.device)
         place = everything[past:]
-        # one token, the newest, may look at all
-        mask = attention_masks.causal_mask(place, everything) if len(place) > 1 else None
+        # also for a lone token, which may look at all: the rule may be somebody else's (`use`)
+        mask = attention_masks.causal_mask(place, everything)
         if token_mask is not None:
             real = inputs.token_mask(token_mask, len(tokens), len(everything), tokens.device)
             mask = attention_masks.combine(mask, real)
