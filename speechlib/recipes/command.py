@@ -23,6 +23,7 @@ RECIPES = {
     "numbers-en-de": "speechlib.recipes.numbers_en_de",
     "quick-digits": "speechlib.recipes.quick_digits",
 }
+BUNDLED = [name for name in RECIPES if name != "quick-digits"]  # made where it is needed
 # for a recipe whose DEFAULTS say nothing of it
 COMMON = {
     **{"steps": 8000, "batch": 32, "rate": 1e-3, "decay": 0.3},

@@ -13,7 +13,8 @@ from speechlib.recipes import command
 
 def add_arguments(parser):
     parser.add_argument("names", nargs="*", metavar="NAME", help="a bundled checkpoint "
-                        f"({', '.join(command.RECIPES)}) or a folder")  # fmt: skip
+                        f"({', '.join(command.BUNDLED)}) or a folder, such as "
+                        "runs/quick-digits/quick-digits")  # fmt: skip
     parser.add_argument("--all", action="store_true", help="every bundled checkpoint")
     parser.add_argument("--as", dest="kind", metavar="NAME", help="measure a folder as this "
                         "checkpoint (default: as the folder is called)")  # fmt: skip
@@ -55,7 +56,7 @@ def _possible(args):
             raise ValueError("--from-cards measures nothing: give it alone")
         return
     if not args.names and not args.all:
-        raise ValueError(f"name a checkpoint ({', '.join(command.RECIPES)}), a folder, or --all")
+        raise ValueError(f"name a checkpoint ({', '.join(command.BUNDLED)}), a folder, or --all")
     if bool(args.real) != bool(args.only):
         raise ValueError("--real FOLDER and --only SPEAKER … go together: the folder, and who in "
                          "it was never trained on")  # fmt: skip
