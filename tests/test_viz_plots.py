@@ -35,6 +35,15 @@ PLOTS = {
 }
 
 
+def test_spans_that_overlap_can_be_told_apart():
+    spans = [("nine", 0.0, 0.03), ("eight", 0.02, 0.04), ("zero", 0.04, 0.05)]
+    drawn = viz.plot_waveform(RNG.normal(size=800), spans=spans)
+    boxes = {a.get_text(): b for b, a in zip(drawn[1::2], drawn[2::2], strict=True)}
+    tops = {name: box.get_y() + box.get_height() for name, box in boxes.items()}
+    assert tops["eight"] < tops["nine"] == tops["zero"] == 1
+    assert boxes["eight"].get_linestyle() != boxes["nine"].get_linestyle()
+
+
 @pytest.mark.parametrize("name", PLOTS)
 def test_a_plot_is_titled_names_its_axes_and_describes_itself(name):
     before = dict(matplotlib.rcParams)

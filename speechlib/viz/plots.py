@@ -76,14 +76,22 @@ def label(ax, title, x, y):
 
 
 def mark_spans(ax, spans, height):
-    """Bordered stretches of time with their label at the top."""
-    artists = []
+    """Bordered stretches of time with their label at the top. Of two that overlap the later one is
+    lower and dashed: else nobody could tell whose borders are whose."""
+    artists, levels = [], []  # levels: where the last one of each ends
     for text, start, end, *_ in spans:
-        artists.append(ax.axvspan(start, end, facecolor="none", edgecolor=palette.OKABE_ITO[1],
-                                  linewidth=1.2))
-        artists.append(ax.text((start + end) / 2, height, str(text), ha="center", va="top",
-                               fontsize=10, bbox={"facecolor": "white", "edgecolor": "none",
-                                                  "pad": 1, "alpha": 0.85}))
+        free = [level for level, until in enumerate(levels) if until <= start + 1e-9]
+        level = free[0] if free else len(levels)
+        levels[level : level + 1] = [end]
+        top = 1 - 0.14 * level
+        artists.append(ax.axvspan(start, end, ymax=top, facecolor="none",
+                                  edgecolor=palette.OKABE_ITO[1], linewidth=1.2,
+                                  linestyle="--" if level % 2 else "-"))
+        place, across = (top - 0.015, ax.get_xaxis_transform()) if level else (height, ax.transData)
+        artists.append(ax.text((start + end) / 2, place, str(text), transform=across, ha="center",
+                               va="top", fontsize=10, bbox={
+                                   "facecolor": "white", "edgecolor": "none", "pad": 1,
+                                   "alpha": 0.85}))  # fmt: skip
     return artists
 
 
