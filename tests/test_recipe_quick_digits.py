@@ -148,6 +148,9 @@ def test_the_view_tells_what_it_shows(seen):
         live.draw()
     live.seen(seen[0])
     assert "Step 0 of 300" in live.alt and "(nothing)" in live.alt and "<img" in live.picture.value
+    assert [text.get_text() for text in live.figure.texts] == [
+        "The curves appear\nwith the first steps."]
+    assert "the boxes show when each was said" in live.second.value
     for step in range(1, 301):
         live({"step": step, "loss": 1 / step, "rate": 1.0})
     first = live.picture.value

@@ -121,6 +121,9 @@ class LiveTraining(LiveCurves):
             pair = self.figure.add_gridspec(2, 1, **places).subplots()
             drawn += plot_curves(self.rows, pair, title=self._title).axes
             pair[0].set_ylabel("loss")
+        else:
+            self.figure.text(0.22, 0.52, "The curves appear\nwith the first steps.", ha="center",
+                             va="center", fontsize=11, color=palette.INK)  # fmt: skip
         places = {"left": 0.47, "right": 0.96, "top": 0.92, "bottom": 0.12, "hspace": 0.1}
         drawn += plot_cross_attention(
             now.weights,
@@ -146,10 +149,12 @@ class LiveTraining(LiveCurves):
         """How far it is, what was said, what is written, and how much of the look is right."""
         spent = time.monotonic() - self._began
         left = spent * (self._steps - now.step) / now.step if now.step else 0
-        ahead = f", about {left:.0f} s left" if left else ""
+        ahead = f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} minutes"
+        ahead = f", about {ahead} left" if left else ""
         return (
-            f"Step {now.step} of {self._steps}, {spent:.0f} s{ahead}.",
+            f"Step {now.step} of {self._steps} after {spent:.0f} s{ahead}.",
             " ".join(word for word, *_ in self._words),
             now.written or "(nothing)",
-            f"{now.inside:.0%} of its attention lies inside the right word.",
+            f"{now.inside:.0%} of its attention lies inside the right word: the boxes show when "
+            "each was said.",
         )
