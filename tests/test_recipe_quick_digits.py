@@ -186,5 +186,7 @@ def test_the_film_shows_a_few_moments(seen):
     drawn = viz.plot_film(seen, WORDS, valid_s=1.5)
     assert len(drawn.axes) == 2 and drawn.axes[0].get_xlim() == (0, 1.5)
     assert re.search("step 0 10%, step 300 100%", drawn.alt)
+    rows = [artist.get_array() for artist in drawn if hasattr(artist, "get_array")][:2]
+    assert all(np.allclose(row.max(axis=1), 1) for row in rows)  # each row has its own scale
     with pytest.raises(ValueError, match="no glimpse"):
         viz.plot_film([], WORDS)

@@ -26,8 +26,8 @@ def plot_film(glimpses, words, ax=None, *, valid_s=None, title="From fog to a di
 
     glimpses: things with `.step`, `.weights` (words, frames) and `.inside`, one a picture.
     words: (word, start_s, end_s, …), the true times, drawn as boxes. valid_s: seconds shown.
-    ax: as many axes as glimpses, or None. Each picture has its own scale: brightest is its largest
-    weight, which stands above it.
+    ax: as many axes as glimpses, or None. Each row has its own scale, from 0 to its largest weight:
+    one word that looks at a single frame would leave the others dark.
     """
     glimpses = list(glimpses)
     if not glimpses:
@@ -38,19 +38,21 @@ def plot_film(glimpses, words, ax=None, *, valid_s=None, title="From fog to a di
     for ax, seen in zip(axes, glimpses, strict=True):
         edges = WHISPER_ENCODER.edges(seen.weights.shape[1])
         artists.append(ax.imshow(
-            seen.weights, cmap=palette.SEQUENTIAL, aspect="auto", interpolation="nearest",
-            vmin=0, extent=(edges[0], edges[-1], rows - 0.5, -0.5),
+            seen.weights / seen.weights.max(axis=1, keepdims=True), cmap=palette.SEQUENTIAL,
+            aspect="auto", interpolation="nearest", vmin=0, vmax=1,
+            extent=(edges[0], edges[-1], rows - 0.5, -0.5),
         ))  # fmt: skip
         names = [word for word, *_ in words]
         artists += word_boxes(ax, names, words)
         ax.set_xlim(0, valid_s or edges[-1])
         ax.set_yticks(range(rows), names if ax is axes[0] else [""] * rows)
         label(ax, f"step {seen.step}\n{seen.inside:.0%} inside the words",
-              f"seconds (brightest: {seen.weights.max():.0%})", "")  # fmt: skip
+              "seconds (a scale for each row)", "")  # fmt: skip
     steps = ", ".join(f"step {seen.step} {seen.inside:.0%}" for seen in glimpses)
     describe(axes[0], f"{title}: cross-attention of the words {', '.join(names)} over time, "
                       f"{len(glimpses)} moments of one training. Share of the weight that lies "
-                      f"inside the right word: {steps}.")  # fmt: skip
+                      f"inside the right word: {steps}. Each row is brightest at its largest "
+                      "weight; boxes are the words.")  # fmt: skip
     if own:
         axes[0].figure.suptitle(title)
     return Drawn(artists, axes, own)
