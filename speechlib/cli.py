@@ -12,6 +12,8 @@ import importlib
 import os
 import sys
 
+# as README types it; inside an activated environment `python` does as well
+PROGRAM = ("py" if os.name == "nt" else "python3") + " -m speechlib"
 # command -> (module, what it does)
 COMMANDS = {
     "lessons": ("speechlib.lessons.command", "start the lessons; update, reset or report them"),
@@ -36,20 +38,20 @@ class OneLineParser(argparse.ArgumentParser):
 def _help():
     width = max(map(len, COMMANDS)) + 2
     rows = [f"  {name:<{width}}{what}" for name, (_, what) in COMMANDS.items()]
-    usage = "usage: python -m speechlib COMMAND …"
-    return "\n".join([usage, "", *rows, "", "python -m speechlib COMMAND --help says more."])
+    usage = f"usage: {PROGRAM} COMMAND …"
+    return "\n".join([usage, "", *rows, "", f"{PROGRAM} COMMAND --help says more."])
 
 
 def _run(name, arguments):
     module = importlib.import_module(COMMANDS[name][0])
-    parser = OneLineParser(prog=f"python -m speechlib {name}", description=COMMANDS[name][1])
+    parser = OneLineParser(prog=f"{PROGRAM} {name}", description=COMMANDS[name][1])
     module.add_arguments(parser)
     return module.run(parser.parse_args(arguments)) or 0
 
 
 def _explain(error):
     if isinstance(error, ModuleNotFoundError):
-        return f"the package {error.name!r} is not installed; python -m speechlib doctor says more"
+        return f"the package {error.name!r} is not installed; {PROGRAM} doctor says more"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return " ".join(str(error).split())

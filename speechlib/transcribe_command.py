@@ -23,7 +23,8 @@ def add_arguments(parser):
         help="start and end of segments, as the model marks them (Whisper models with time tokens)",
     )
     parser.add_argument("--language", help='"en", for example (default: what the model hears)')
-    parser.add_argument("--task", default="transcribe", choices=("transcribe", "translate"))
+    parser.add_argument("--task", default="transcribe", choices=("transcribe", "translate"),
+                        help="translate: into English, where the model can (default: transcribe)")
     parser.add_argument(
         "--beams", type=_beams, default=1, help="texts kept while searching (default: 1, greedy)"
     )

@@ -33,7 +33,7 @@ def test_help_lists_every_command():
 def test_every_command_has_help(name):
     done = command(name, "--help")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"usage: python -m speechlib {name}")
+    assert done.stdout.startswith(f"usage: python3 -m speechlib {name}")
 
 
 @pytest.mark.parametrize("words", [["--help"], ["transcribe", "--help"]])
@@ -77,7 +77,7 @@ def test_no_command_shows_the_help_and_is_not_a_success():
     [
         (["transcibe"], "did you mean transcribe?"),
         (["sing"], "there is no command 'sing'; there are "),
-        (["transcribe"], "see python -m speechlib transcribe --help"),
+        (["transcribe"], "see python3 -m speechlib transcribe --help"),
         (["transcribe", "--wrods", "x.wav"], "unrecognized arguments: --wrods"),
     ],
 )

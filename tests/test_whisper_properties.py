@@ -67,9 +67,7 @@ def test_a_replaced_causal_mask_is_asked_at_every_step(model, monkeypatch):
 
     def last():
         cache = model.init_cache(1, memory=memory)
-        with torch.no_grad():
-            steps = [model.decode(tokens[:, n : n + 1], cache=cache) for n in range(4)]
-        return steps[-1]
+        return [model.decode(tokens[:, n : n + 1], cache=cache) for n in range(4)][-1]
 
     right = last()
     monkeypatch.setattr(attention_masks, "causal_mask", lambda queries, keys: torch.ones(
@@ -77,6 +75,7 @@ def test_a_replaced_causal_mask_is_asked_at_every_step(model, monkeypatch):
     assert (last() - right).abs().max() > 1e-3
 
 
+@torch.no_grad()
 def test_hidden_tokens_in_the_middle_are_not_looked_at(model):
     mel = some_mel(model.config, batch=1)
     mask = torch.tensor([[True, False, True, True]])

@@ -66,8 +66,8 @@ def transcribe(
     whole = window_seconds(model) * audio.SAMPLE_RATE
     if timestamps and not _has_times(model):
         raise ValueError(
-            "timestamps were asked for, but this model has no time tokens; pass timestamps=False "
-            "(words=True gives the times of words)"
+            "timestamps were asked for, but this model has no time tokens; leave them out "
+            "(words=True, in the command line --words, gives the times of words)"
         )
     if len(wave) > whole and _has_times(model) and np.abs(wave).max() > SILENCE:
         return _long(wave, model, words, language, task, beams)

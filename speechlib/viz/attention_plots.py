@@ -29,8 +29,9 @@ def plot_attention(weights, ax=None, *, query_time=None, key_time=None, query_to
                       interpolation="nearest",
                       extent=(k_edges[0], k_edges[-1], q_edges[-1], q_edges[0]))
     scale = "weight (log scale)" if log else "weight (linear scale)"
-    bar = ax.figure.colorbar(image, ax=ax, pad=0.01, label=scale)
-    bar.ax.axhline(1 / keys, color=palette.MARK, linewidth=1.5)  # what uniform attention would be
+    # the line: what attention would be that is spread evenly
+    bar = ax.figure.colorbar(image, ax=ax, pad=0.01, label=f"{scale}; line: 1 / keys")
+    bar.ax.axhline(1 / keys, color=palette.MARK, linewidth=1.5)
     _token_ticks(ax.yaxis, query_tokens)
     _token_ticks(ax.xaxis, key_tokens)
     label(ax, title, k_name, q_name)
@@ -40,13 +41,15 @@ def plot_attention(weights, ax=None, *, query_time=None, key_time=None, query_to
 
 
 def plot_cross_attention(weights, ax=None, *, tokens=None, mel=None, time=WHISPER_ENCODER,
-                         mel_time=WHISPER_MEL, spans=(), valid_s=None, log=False,
+                         mel_time=WHISPER_MEL, spans=(), valid_s=None, log=False, each_row=False,
                          title="Where each word listened"):
     """Tokens against time, with the mel above on the same clock. weights: (tokens, frames).
 
     tokens: one text a row. mel: (mel bins, mel frames). spans: (label, start_s, end_s, …) of
     words, drawn as boxes on the row that bears their text, in order. valid_s: seconds shown,
     the rest (padding) is cut and its share of the weight is named in the alt text.
+    each_row: every row has its own scale, from 0 to its largest weight: one word that looks at a
+    single frame leaves the others dark otherwise.
     ax: one axes, or with a mel two: (mel above, map below).
     """
     weights = array_of(weights, 2, "weights", "(tokens, frames)")
@@ -58,9 +61,11 @@ def plot_cross_attention(weights, ax=None, *, tokens=None, mel=None, time=WHISPE
                          rows=[1.1, 0.4 * rows] if mel is not None else [1])
     ax = axes[-1]
     edges = time.edges(frames)
-    image = ax.imshow(weights, norm=_norm(weights, log), cmap=palette.SEQUENTIAL, aspect="auto",
+    shown = weights / weights.max(axis=1, keepdims=True) if each_row else weights
+    image = ax.imshow(shown, norm=_norm(shown, log), cmap=palette.SEQUENTIAL, aspect="auto",
                       interpolation="nearest", extent=(edges[0], edges[-1], rows - 0.5, -0.5))
-    scale = "weight (log scale)" if log else "weight (linear scale)"
+    scale = "weight" if not each_row else "weight / the row's largest"
+    scale += " (log scale)" if log else " (linear scale)"
     artists = [image, ax.figure.colorbar(image, ax=axes, pad=0.01, label=scale)]
     ax.set_yticks(range(rows), tokens)
     artists += word_boxes(ax, tokens, spans)

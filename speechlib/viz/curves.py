@@ -22,7 +22,8 @@ def plot_curves(log, ax=None, *, smooth=20, title="Training"):
     """Loss (left) and measured errors (right) against steps.
 
     log: a list of dicts with "step" and "loss", and further numbers where something was measured.
-    smooth: steps over which the loss is averaged. ax: a pair of axes, or None.
+    smooth: steps over which the loss is averaged, fewer while there are few. ax: a pair of axes,
+    or None.
     """
     rows = [row for row in log if math.isfinite(row["loss"])]
     if not rows:
@@ -30,7 +31,7 @@ def plot_curves(log, ax=None, *, smooth=20, title="Training"):
     (left, right), own = new_axes(ax, (9, 3.2), columns=2)
     steps = np.array([row["step"] for row in rows])
     loss = np.array([row["loss"] for row in rows])
-    size = min(smooth, len(loss))
+    size = max(1, min(smooth, len(loss) // 4))
     even = np.convolve(loss, np.ones(size) / size, "valid")
     artists = [*left.plot(steps, loss, color=palette.OKABE_ITO[5], linewidth=0.6, alpha=0.7),
                *left.plot(steps[size - 1:], even, color=palette.OKABE_ITO[0], linewidth=2)]

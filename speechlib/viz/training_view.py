@@ -119,10 +119,13 @@ class LiveTraining(LiveCurves):
         FigureCanvasAgg(self.figure)
         drawn = []
         if self.rows:
-            places = {"left": 0.065, "right": 0.37, "top": 0.92, "bottom": 0.12, "hspace": 0.62}
+            places = {"left": 0.075, "right": 0.37, "top": 0.92, "bottom": 0.12, "hspace": 0.62}
             pair = self.figure.add_gridspec(2, 1, **places).subplots()
             drawn += plot_curves(self.rows, pair, title=self._title).axes
-            pair[0].set_ylabel("loss")
+            pair[0].set_ylabel("loss (bold: mean)")
+            top = pair[1].get_ylim()[1]
+            pair[1].set_ylim(0, min(1.05, top))  # at first more words are invented than were said
+            pair[1].set_ylabel("share of words")
         else:
             self.figure.text(0.22, 0.52, "The curves appear\nwith the first steps.", ha="center",
                              va="center", fontsize=11, color=palette.INK)  # fmt: skip
@@ -134,6 +137,7 @@ class LiveTraining(LiveCurves):
             mel=self._mel,
             spans=self._words,
             valid_s=self._end_s,
+            each_row=True,
             title=f"Step {now.step}: where it looks for each word",
         ).axes
         progress, said, written, inside = self._told(now)

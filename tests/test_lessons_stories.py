@@ -1,0 +1,70 @@
+"""What a lesson's text says of its own outputs: the broken copy is broken, the whole one is not.
+
+The outputs are those stored in notebooks/; that they still come out is `pytest --nbval`. Without
+this a text could go on telling of a mistake that a change of the model or the library has undone.
+"""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+
+
+def printed(notebook, cell):
+    """What a cell printed."""
+    (found,) = (one for one in notebook.cells if one.get("id") == cell)
+    return "".join(out.text for out in found.outputs if out.output_type == "stream")
+
+
+def shares(text):
+    """Lines such as "whole model   4% of the words wrong" -> {"whole model": 4}."""
+    return {name.strip(): int(share) for name, share in re.findall(r"^(.+?) +(\d+)%", text, re.M)}
+
+
+# lesson, cell, {line: (least, largest)} in percent of the words
+WRONG = [
+    ("03_positions", "measured", {"whole model": (0, 10), "without positions": (40, None)}),
+    ("03_positions", "shifted", {"as it was": (0, 10), "decoder off by two": (40, None)}),
+    ("05_masks", "measured", {"learned with": (0, 10), "only itself": (40, None)}),
+    ("06_attention", "measured", {"whole model": (0, 10), "without attention": (80, None)}),
+    ("07_attention_variants", "measured", {"whole model": (0, 10), "second copy": (100, None)}),
+    ("09_whisper", "measured", {"whole model": (0, 10), "without shortcuts": (100, None)}),
+]
+
+
+def read(lesson):
+    return nbformat.read(NOTEBOOKS / f"{lesson}.ipynb", as_version=4)
+
+
+@pytest.mark.parametrize(("lesson", "cell", "wanted"), WRONG)
+def test_the_broken_copy_is_broken(lesson, cell, wanted):
+    found = shares(printed(read(lesson), cell))
+    for name, (least, largest) in wanted.items():
+        assert least <= found[name] <= (largest or float("inf")), (lesson, cell, name)
+
+
+def test_without_positions_two_orders_of_the_same_words_are_written_alike():
+    text = printed(read("03_positions"), "zeros")
+    rows = re.findall(r"^[AB]   whole model: (.*?) *without positions: (.*)$", text, re.M)
+    (whole_a, without_a), (whole_b, without_b) = rows
+    assert whole_a.split() == whole_b.split()[::-1] != whole_b.split()
+    assert without_a == without_b and without_a not in ("", "(nothing)")
+
+
+def test_a_decoder_that_forgets_the_past_repeats_itself():
+    notebook = read("05_masks")
+    text = printed(notebook, "forgotten")
+    assert "the same numbers: True" in text
+    (count,) = re.findall(r"past forgotten: .*\((\d+) words\)", text)
+    assert int(count) >= 8
+    right, wrong = re.findall(r"(?:as it is|a wrong mask): +(.*)", printed(notebook, "listen"))
+    assert right != wrong
+
+
+def test_the_second_copy_gets_stuck():
+    right, stuck = re.findall(r"(?:model|copy): +(.*)", printed(read("07_attention_variants"),
+                                                                "broken"))  # fmt: skip
+    assert len(stuck.split()) > 2 * len(right.split()) and len(set(stuck.split())) <= 3
