@@ -85,7 +85,7 @@ def plot_tables(tables, ax=None, *, row_name="position", column_name="column"):
             f"{title}: {table.shape[0]} {row_name}s by {table.shape[1]} {column_name}s; row 0 "
             f"starts {_few(table[0, :4])} and ends {_few(table[0, -4:])}.",
         )
-    bar = axes[0].figure.colorbar(artists[-1], ax=axes, pad=0.02)
+    bar = axes[0].figure.colorbar(artists[-1], ax=axes, pad=0.02, label="value")
     bar.ax.tick_params(labelsize=9)
     return Drawn([*artists, bar], axes, own)
 

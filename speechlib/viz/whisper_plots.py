@@ -44,11 +44,16 @@ def plot_stages(stages, ax=None, *, seconds=None, changes=False):
             f"{title}: {features} × {frames}, a frame every {step} ms", loc="left", fontsize=11
         )
         one.set_yticks([0, features])
+        one.set_ylabel("feature", fontsize=10)
         one.set_xlim(0, seconds or edges[-1])
         one.tick_params(labelbottom=one is axes[-1], labelsize=10)
         spread = f", spread over time {values.std():.2f}" if changes else ""
         words.append(f"{title}, {features} features by {frames} frames of {step} ms{spread}")
-    axes[-1].set_xlabel("time (seconds)", fontsize=11)
+    if changes:
+        bar = axes[0].figure.colorbar(artists[-1], ax=axes, pad=0.01, label="minus its mean")
+        artists.append(bar)
+    scales = "" if changes else " · each strip from its own lowest (dark) to its highest"
+    axes[-1].set_xlabel(f"time (seconds){scales}", fontsize=11)
     describe(axes[0], f"Stages of one sound, on one clock: {'; '.join(words)}.")
     return Drawn(artists, axes, own)
 
