@@ -30,7 +30,7 @@ from speechlib.torch_models import loading
 from speechlib.torch_models.whisper import Whisper
 
 NAME = "whisper-commands"
-DEFAULTS = {"steps": 2400, "batch": 32, "rate": 1e-3, "decay": 0.4, "start": "whisper-digits"}
+DEFAULTS = {"steps": 3900, "batch": 32, "rate": 1e-3, "decay": 0.4, "start": "whisper-digits"}
 SECONDS = 6  # one window
 FRAMES = 50 * SECONDS  # encoder frames, and steps of the time tokens: 20 ms each
 WORDS = tuple(sorted(command_words()))
