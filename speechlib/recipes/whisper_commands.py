@@ -22,6 +22,7 @@ from speechlib.corpus.grammar import command_words
 from speechlib.corpus.mixing import GENTLE, Mix, clip_of, favoured
 from speechlib.corpus.segments import SegmentMixer
 from speechlib.corpus.utterances import read_manifest
+from speechlib.corpus.voices import NATURAL
 from speechlib.position_embeddings import sinusoidal_embeddings
 from speechlib.recipes import alignment_heads, whisper_files
 from speechlib.recipes.labels import padded_labels
@@ -40,7 +41,6 @@ SPECIAL = (
     "<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>",
     *(f"<|{step / 50:.2f}|>" for step in range(FRAMES + 1)),
 )  # fmt: skip
-NATURAL = ("flite", "festival")  # recorded speech, joined: nearer to people
 NATURAL_WEIGHT = 3
 WINDOWS, WINDOW_SHARES = (2.4, 3.6, SECONDS), (0.35, 0.4, 0.25)  # seconds, while training
 
