@@ -50,8 +50,7 @@ def plot_stages(stages, ax=None, *, seconds=None, changes=False):
         spread = f", spread over time {values.std():.2f}" if changes else ""
         words.append(f"{title}, {features} features by {frames} frames of {step} ms{spread}")
     if changes:
-        bar = axes[0].figure.colorbar(artists[-1], ax=axes, pad=0.01, label="minus its mean")
-        artists.append(bar)
+        axes[0].figure.colorbar(artists[-1], ax=axes, pad=0.01, label="minus its mean")
     scales = "" if changes else " · each strip from its own lowest (dark) to its highest"
     axes[-1].set_xlabel(f"time (seconds){scales}", fontsize=11)
     describe(axes[0], f"Stages of one sound, on one clock: {'; '.join(words)}.")
