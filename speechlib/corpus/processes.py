@@ -14,10 +14,12 @@ def read(path: Path):
     return soundfile.read(path, dtype="float32")
 
 
-def run(command: list[str]) -> str:
-    """What the command prints. LC_ALL=C: else decimal points follow the user's language."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False,
-                          env={**os.environ, "LC_ALL": "C"})
+def run(command: list[str], text: str | None = None) -> str:
+    """What the command prints; text: what it is told on its standard input.
+
+    LC_ALL=C: else decimal points follow the user's language."""
+    done = subprocess.run(command, input=text, capture_output=True, check=False,
+                          encoding="utf-8", env={**os.environ, "LC_ALL": "C"})
     if done.returncode:
         raise RuntimeError(f"{command[0]} failed: {done.stderr.strip()[:200]}")
     return done.stdout

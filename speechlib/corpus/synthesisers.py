@@ -26,22 +26,22 @@ PACKAGES = {  # Debian and Ubuntu; festival's are in festival.py
 
 def require(voices: list[Voice]) -> None:
     """ValueError that names the Debian packages of the synthesisers and voices lacking here."""
-    found = {
+    found = {  # the others are looked at voice by voice
         "espeak-ng": espeak.library(),
         "flite": shutil.which("flite"),
         "asterisk": recordings.FOLDER.is_dir(),
-        **dict.fromkeys(("festival", "pico", "rhvoice"), True),  # looked at voice by voice
     }
-    lacking = sorted({voice.synthesiser for voice in voices if not found[voice.synthesiser]})
+    wanted = {voice.synthesiser for voice in voices}
+    lacking = sorted(name for name, here in found.items() if name in wanted and not here)
     packages = [PACKAGES[name] for name in lacking]
     unheard = festival.lacking({v.timbre for v in voices if v.synthesiser == "festival"})
-    wordy = whole_words.lacking([v for v in voices if v.synthesiser in whole_words.PROGRAMS])
-    if packages or unheard or wordy:
+    apart = whole_words.lacking([v for v in voices if v.synthesiser in whole_words.PROGRAMS])
+    if packages or unheard or apart:
         names = [*lacking, *(["festival with all its voices"] if unheard else []),
-                 *(["pico and rhvoice, of the part non-free,"] if wordy else [])]
+                 *(["pico and rhvoice, of the part non-free,"] if apart else [])]
         raise ValueError(
             f"the corpus is spoken by {' and '.join(names)}, not found here: "
-            f"sudo apt-get install {' '.join(packages + unheard + wordy)}"
+            f"sudo apt-get install {' '.join(packages + unheard + apart)}"
         )
 
 

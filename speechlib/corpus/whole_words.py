@@ -6,7 +6,6 @@ other languages read English digits as they are spelled there (voices.py).
 """
 
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 from random import Random
@@ -46,10 +45,9 @@ def _packages(voice: Voice) -> list[str]:
 
 def speak(voice: Voice, lines: list[Line]) -> list[Speech]:
     """All lines, at 16 kHz; the program speaks each word once a take, not once a line."""
-    program = PROGRAMS[voice.synthesiser]
-    draw, said = Random(f"takes {voice.name}"), {}
-    for written in sorted({word for line in lines for word in line.written}):
-        said[written] = [program(voice, written, stretch, pitch) for stretch, pitch in TAKES]
+    draw = Random(f"takes {voice.name}")
+    said = {written: [_word(voice, written, *take) for take in TAKES]
+            for written in sorted({word for line in lines for word in line.written})}  # fmt: skip
     return [joined(line, [draw.choice(said[word]) for word in line.written],
                    draw.uniform(*GAP_S)) for line in lines]
 
@@ -65,36 +63,26 @@ def joined(line: Line, spoken: list[Speech], gap_s: float) -> Speech:
     return Speech(np.concatenate(parts), words, [])
 
 
-def _pico(voice: Voice, written: str, stretch: float, pitch: float) -> Speech:
-    """Pitch and speed in percent of the voice's own; it is given both as marks in the text."""
-    level = min(200, max(50, round(voice.pitch * pitch / voice.tract)))
+def _word(voice: Voice, written: str, stretch: float, pitch: float) -> Speech:
+    """One word, at 16 kHz, cut close."""
+    percent = round(voice.pitch * pitch / voice.tract)
     speed = round(100 / (voice.stretch * stretch * voice.tract))
-    text = f'<pitch level="{level}"><speed level="{speed}">{written}.</speed></pitch>'
-    return _spoken(lambda path: run(["pico2wave", "-l", voice.timbre, "-w", path, text]))
-
-
-def _rhvoice(voice: Voice, written: str, stretch: float, pitch: float) -> Speech:
-    settings = {"-t": voice.pitch * pitch / voice.tract,
-                "-r": 100 / (voice.stretch * stretch * voice.tract)}  # fmt: skip
-    options = [part for name, value in settings.items() for part in (name, str(round(value)))]
-    command = ["RHVoice-test", "-p", voice.timbre, *options]
-
-    def make(path):
-        done = subprocess.run([*command, "-o", path], input=written + ".\n", check=False,
-                              capture_output=True, text=True, encoding="utf-8")  # fmt: skip
-        if done.returncode:
-            raise RuntimeError(f"RHVoice-test failed: {done.stderr.strip()[:200]}")
-
-    return _spoken(make)
-
-
-def _spoken(make) -> Speech:
-    """What `make(path)` writes to a file, at 16 kHz, cut close."""
     with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "word.wav")
-        make(path)
-        wave, rate = read(Path(path))
+        path = Path(folder) / "word.wav"
+        PROGRAMS[voice.synthesiser](voice.timbre, f"{written}.", percent, speed, str(path))
+        wave, rate = read(path)
     return tidy(resample(Speech(wave, [], [], rate)), margin_s=0.0)
+
+
+def _pico(language: str, text: str, pitch: int, speed: int, path: str):
+    """Pitch and speed, in percent of the voice's own, are marks in the text."""
+    level = min(200, max(50, pitch))
+    marked = f'<pitch level="{level}"><speed level="{speed}">{text}</speed></pitch>'
+    run(["pico2wave", "-l", language, "-w", path, marked])
+
+
+def _rhvoice(timbre: str, text: str, pitch: int, speed: int, path: str):
+    run(["RHVoice-test", "-p", timbre, "-t", str(pitch), "-r", str(speed), "-o", path], f"{text}\n")
 
 
 PROGRAMS = {"pico": _pico, "rhvoice": _rhvoice}

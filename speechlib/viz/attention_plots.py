@@ -61,7 +61,7 @@ def plot_cross_attention(weights, ax=None, *, tokens=None, mel=None, time=WHISPE
                          rows=[1.1, 0.4 * rows] if mel is not None else [1])
     ax = axes[-1]
     edges = time.edges(frames)
-    shown = weights / weights.max(axis=1, keepdims=True) if each_row else weights
+    shown = by_row(weights) if each_row else weights
     image = ax.imshow(shown, norm=_norm(shown, log), cmap=palette.SEQUENTIAL, aspect="auto",
                       interpolation="nearest", extent=(edges[0], edges[-1], rows - 0.5, -0.5))
     scale = "weight" if not each_row else "weight / the row's largest"
@@ -110,6 +110,11 @@ def plot_head_grid(weights, ax=None, *, layer_names=None, side=56, log=False,
     describe(ax, f"{title}: {len(layers)} layers by {heads} heads, "
                  f"{'log' if log else 'linear'} scale. " + _head_spread(layers))
     return Drawn([image], [ax], own)
+
+
+def by_row(weights):
+    """Weights (rows, frames) as shares of their row's largest."""
+    return weights / weights.max(axis=1, keepdims=True)
 
 
 def _norm(values, log):

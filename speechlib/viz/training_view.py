@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from speechlib.viz import palette
-from speechlib.viz.attention_plots import plot_cross_attention, word_boxes
+from speechlib.viz.attention_plots import by_row, plot_cross_attention, word_boxes
 from speechlib.viz.curves import LiveCurves, plot_curves
 from speechlib.viz.display import Drawn, alt_of, describe, new_axes, picture_html
 from speechlib.viz.plots import label
@@ -38,9 +38,8 @@ def plot_film(glimpses, words, ax=None, *, valid_s=None, title="From fog to a di
     for ax, seen in zip(axes, glimpses, strict=True):
         edges = WHISPER_ENCODER.edges(seen.weights.shape[1])
         artists.append(ax.imshow(
-            seen.weights / seen.weights.max(axis=1, keepdims=True), cmap=palette.SEQUENTIAL,
-            aspect="auto", interpolation="nearest", vmin=0, vmax=1,
-            extent=(edges[0], edges[-1], rows - 0.5, -0.5),
+            by_row(seen.weights), cmap=palette.SEQUENTIAL, aspect="auto", interpolation="nearest",
+            vmin=0, vmax=1, extent=(edges[0], edges[-1], rows - 0.5, -0.5),
         ))  # fmt: skip
         names = [word for word, *_ in words]
         artists += word_boxes(ax, names, words)
