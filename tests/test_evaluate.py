@@ -204,8 +204,9 @@ def test_a_card_keeps_what_it_says_through_writing(tmp_path):
     "words, wrong",
     [
         ([], "name a checkpoint (whisper-digits"),
-        (["whisper-songs"], "'whisper-songs' is neither a folder nor a checkpoint"),
-        (["openai/whisper-tiny"], "neither a folder nor a checkpoint"),
+        (["whisper-songs"], "'whisper-songs' is neither a folder nor a bundled checkpoint"),
+        (["openai/whisper-tiny"], "neither a folder nor a bundled checkpoint"),
+        (["quick-digits"], "nor a bundled checkpoint"),  # made where it is needed
         (["whisper-digits", "--all"], "give one or the other"),
         (["whisper-digits", "--real", "/nowhere", "--only", "anna"], "no folder /nowhere"),
         (["whisper-digits", "--real", "/tmp"], "--only SPEAKER"),

@@ -80,10 +80,10 @@ def _opened(name, kind):
     """-> (folder, the checkpoint that it is measured as). Nothing is loaded yet."""
     from speechlib import checkpoints, paths
 
-    if not Path(name).is_dir() and name not in command.RECIPES:
+    if not Path(name).is_dir() and name not in command.BUNDLED:
         raise ValueError(
-            f"{name!r} is neither a folder nor a checkpoint that can be measured; those are "
-            f"{', '.join(command.RECIPES)}"
+            f"{name!r} is neither a folder nor a bundled checkpoint that can be measured; those "
+            f"are {', '.join(command.BUNDLED)}"
         )
     found = checkpoints.open_checkpoint(name)
     kind = kind or found.folder.resolve().name
