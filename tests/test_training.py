@@ -262,7 +262,7 @@ def test_a_voice_is_stretched_not_lost():
     root[50] = 1.0  # a tone of 2000 Hz
     root[:, 20:] *= 0.5  # softer in its second half
     same = np.arange(FREQUENCIES) / 1.2
-    person = Person(same, same, duration=1.5, tilt=0.0)
+    person = Person(same, same, buzz=1.0, duration=1.5, tilt=0.0)
     power, heard = _warped(root, person, np.random.default_rng(0))
     assert abs(int(power.mean(axis=1).argmax()) - 60) <= 1  # now at 2400 Hz
     assert 52 < power.shape[1] < 66 and power.shape[1] == len(heard)
@@ -278,13 +278,41 @@ def test_a_voice_of_another_pitch_keeps_its_formants():
     formant = 0.1 + np.exp(-np.square((places - 60) / 15))  # at 2400 Hz
     root = np.where(places % 10 == 0, 1.5, 0.9) * formant  # harmonics 400 Hz apart
     root = np.repeat(root[:, None], 20, axis=1).astype(np.float16)
-    person = Person(places.astype(float), np.minimum(places / 1.3, FREQUENCIES - 1), 1.0, 0.0)
+    higher = np.minimum(places / 1.3, FREQUENCIES - 1)
+    person = Person(places.astype(float), higher, buzz=1.0, duration=1.0, tilt=0.0)
     power, _ = _warped(root, person, np.random.default_rng(0))
     spectrum = power.mean(axis=1) ** 0.25
     peaks = [n for n in range(30, 110) if spectrum[n] == spectrum[n - 5 : n + 6].max()]
     assert np.diff(peaks).mean() == pytest.approx(13, abs=0.5)  # now 520 Hz apart
     middle = (spectrum * places)[20:100].sum() / spectrum[20:100].sum()
     assert middle == pytest.approx(60, abs=3)
+
+
+def test_a_whisper_has_the_formants_without_the_harmonics():
+    from speechlib.corpus.mixing import FREQUENCIES, Person, _warped
+
+    places = np.arange(FREQUENCIES)
+    root = np.where(places % 10 == 0, 1.5, 0.9) * np.exp(-np.square((places - 60) / 15))
+    root = np.repeat(root[:, None], 20, axis=1).astype(np.float16)
+    ripple = {}
+    for buzz in (0.0, 0.5, 1.0):
+        person = Person(places.astype(float), places.astype(float), buzz, duration=1.0, tilt=0.0)
+        spectrum = _warped(root, person, np.random.default_rng(0))[0].mean(axis=1) ** 0.25
+        ripple[buzz] = np.abs(np.diff(np.log(spectrum[50:71]), 2)).max()
+        assert abs(int(spectrum.argmax()) - 60) <= 3
+    assert ripple[0.0] < 0.4 * ripple[0.5] < 0.4 * ripple[1.0]
+
+
+def test_words_are_cut_by_hand_by_loudness_or_not_at_all():
+    from speechlib.corpus.mixing import FREQUENCIES, LOW_RATE, _cut_close
+
+    root = np.full((FREQUENCIES, 40), 1.0, dtype=np.float16)
+    root[:, :10] = 0.3  # 21 dB softer
+    root[LOW_RATE:, 30:] = 2.0  # a hiss, louder than the vowel, but above 4 kHz
+    root[:LOW_RATE, 30:] = 0.1  # 40 dB softer
+    found = {_cut_close(root, np.random.default_rng(seed)).shape[1] for seed in range(200)}
+    assert {20, 30, 40} <= found  # both soft ends, the softest, nothing
+    assert found <= {20} | set(range(30, 41))
 
 
 def test_imagined_tracts_keep_the_order_of_frequencies():

@@ -21,10 +21,12 @@ import scipy.sparse
 from speechlib import audio
 
 FREQUENCIES = audio.WINDOW // 2 + 1  # 0 to 8000 Hz in steps of 40 Hz
+LOW_RATE = FREQUENCIES // 2  # what is left of the frequencies at 8 kHz, as of a telephone
 HOP_S = audio.HOP / audio.SAMPLE_RATE
 LENGTHS = (0.35, 0.2, 0.15, 0.15, 0.1, 0.05)  # how often a string has 1, 2, ... 6 digits
 # a room and noise as a microphone at home gives them: settings of `Mix` for the end of a training
 GENTLE = {"rooms": 0.2, "clean": 0.35, "least_snr_db": 8.0}
+AS_RECORDED = 0.2  # share of clips left as they are: stretching blurs sudden sounds, a t say
 FITTING = 6  # tries to find a clip that is no longer than the window
 
 
@@ -100,6 +102,9 @@ class Mixer:
         shares |= {g: getattr(self.mix, g) for g, voices in self.groups.items() if voices}
         total = sum(shares.values())
         self.kinds, self.shares = list(shares), [share / total for share in shares.values()]
+        # a person with more recordings is heard more often, but not as much more often
+        counts = {g: [len(clips) for clips in voices.values()] for g, voices in self.groups.items()}
+        self.drawn = {g: np.cumsum(np.sqrt(count)) for g, count in counts.items()}
 
     def example(self, number, mix=None):
         """-> log-mel (mel bins, mel frames) float32, and the words in it: a list of
@@ -123,7 +128,11 @@ class Mixer:
     def spoken(self, clip, person, rng):
         """A clip said by this person -> mel power (mel bins, frames), its (word, first frame, end
         frame)."""
-        warped, heard = _warped(clip.power, person, rng)
+        if rng.random() < AS_RECORDED:
+            warped = clip.power.astype(np.float32) ** 4
+            heard = np.linspace(0, 1, warped.shape[1])
+        else:
+            warped, heard = _warped(clip.power, person, rng)
         spans = np.searchsorted(heard, clip.spans).reshape(-1, 2)  # frames of this sound
         return self.filters @ warped, [
             (word, int(start), int(end))
@@ -132,15 +141,14 @@ class Mixer:
 
     def _speak(self, power, kind, rng):
         """Writes clips one after another into power; returns the words and their frames."""
-        voices = list(self.groups[kind])
-        voice = voices[rng.integers(len(voices))]
+        voice = self._voice(kind, rng)
         count = rng.choice(6, p=LENGTHS) + 1 if kind in ("real", "synthetic") else 1
         person = Person.drawn(rng)
         place, words = int(rng.integers(0, 60)), []
         tight = rng.random() < 0.25  # some people leave no gaps
         for _ in range(count):
             if rng.random() < 0.1:
-                voice = voices[rng.integers(len(voices))]
+                voice = self._voice(kind, rng)
             clips = self.groups[kind][voice]
             clip = clips[rng.integers(len(clips))]
             for _ in range(FITTING):  # a short window wants a short clip
@@ -159,6 +167,11 @@ class Mixer:
             words += [(word, place + start, place + end) for word, start, end in heard]
             place += size + int(rng.integers(0, 8 if tight else 60))
         return words
+
+    def _voice(self, kind, rng):
+        """One of the kind's voices, by the square root of how many clips it has."""
+        drawn = self.drawn[kind]
+        return list(self.groups[kind])[np.searchsorted(drawn, rng.random() * drawn[-1], "right")]
 
     def _background(self, speech, mix, rng):
         """Hiss of any colour, hum, sometimes people, below the power of the speech."""
@@ -213,24 +226,34 @@ class Person:
 
     tract: np.ndarray  # (frequencies,): where each frequency is taken from, in steps of 40 Hz
     pitch: np.ndarray  # the same for the harmonics, which stand apart by the pitch
+    buzz: float  # how much the harmonics stand out: 0 a whisper, 1 as in the clip
     duration: float
     tilt: float  # dB from the middle to the highest frequency
 
     @classmethod
     def drawn(cls, rng):
         """A vocal tract up to a fifth shorter or longer, with formants that move by themselves,
-        and another pitch."""
+        another pitch, a clearer or hoarser voice, another pace."""
         length, places = rng.uniform(0.82, 1.22), np.arange(FREQUENCIES)
         scale = length * np.exp(_smooth(rng, FREQUENCIES, 7, 0.05))
         pitch = np.minimum(places / (length * np.exp(rng.normal(0, 0.15))), FREQUENCIES - 1)
         tract = np.maximum.accumulate(places / scale)
-        return cls(tract, pitch, rng.uniform(0.75, 1.35), rng.uniform(-8.0, 8.0))
+        buzz, duration = rng.uniform(0.4, 1.2), rng.uniform(0.65, 1.35)
+        return cls(tract, pitch, buzz, duration, rng.uniform(-8.0, 8.0))
 
 
 def _cut_close(root, rng):
-    """Recordings of single words are often cut where a soft sound, an s say, has hardly begun."""
-    first, last = rng.integers(0, 1 + root.shape[1] // 8, 2) if rng.random() < 0.5 else (0, 0)
-    return root[:, first : root.shape[1] - last]
+    """Recordings of single words are often cut where a soft sound, an s say, has hardly begun: by
+    hand, or by a program, wherever it is quieter than a threshold (and an s of low rates is)."""
+    way = rng.random()
+    if way < 0.3:
+        first, last = rng.integers(0, 1 + root.shape[1] // 8, 2)
+        return root[:, first : root.shape[1] - last]
+    if way < 0.65:
+        loudness = (root[:LOW_RATE].astype(np.float32) ** 4).sum(axis=0)
+        heard = np.flatnonzero(loudness >= 10 ** rng.uniform(-3.5, -1.2) * loudness.max())
+        return root[:, heard[0] : heard[-1] + 1]
+    return root
 
 
 def _warped(root, person, rng):
@@ -242,7 +265,8 @@ def _warped(root, person, rng):
     root = _between(root.astype(np.float32).T, shares * (root.shape[1] - 1)).T
     # formants: the spectrum smoothed over 280 Hz; harmonics: what stands out of it
     formants = scipy.ndimage.uniform_filter1d(root, 7, axis=0) + 1e-9
-    power = (_between(formants, person.tract) * _between(root / formants, person.pitch)) ** 4
+    harmonics = _between((root / formants) ** person.buzz, person.pitch)
+    power = (_between(formants, person.tract) * harmonics) ** 4
     power[person.tract > FREQUENCIES - 1] *= 0.01  # nothing is known above: faint, not full
     slope = person.tilt * np.linspace(-1, 1, FREQUENCIES) + rng.uniform(-6, 6)
     return power * (10 ** (slope / 10)).astype(np.float32)[:, None], shares

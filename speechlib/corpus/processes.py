@@ -7,11 +7,11 @@ from pathlib import Path
 from speechlib.corpus.speech import Span
 
 
-def read(path: Path):
-    """(samples,) float32 and the sampling rate in Hz."""
+def read(path: Path, **how):
+    """(samples,) float32 and the sampling rate in Hz. how: of a file without a header."""
     import soundfile
 
-    return soundfile.read(path, dtype="float32")
+    return soundfile.read(path, dtype="float32", **how)
 
 
 def run(command: list[str], text: str | None = None) -> str:

@@ -42,9 +42,13 @@ def strings(said, count, longest, rng):
     for number in range(count):
         mine = said[speakers[number % len(speakers)]]
         size = number // len(speakers) % longest + 1
-        chosen = [mine[n] for n in rng.integers(len(mine), size=size)]
-        parts = [np.zeros(audio.SAMPLE_RATE // 5, np.float32)]
-        for wave, _ in chosen:
-            parts += [wave, np.zeros(int(rng.uniform(*GAP_S) * audio.SAMPLE_RATE), np.float32)]
-        found.append((np.concatenate(parts), " ".join(word for _, word in chosen)))
+        found.append(joined([mine[n] for n in rng.integers(len(mine), size=size)], rng))
     return found
+
+
+def joined(said, rng):
+    """Recordings (wave, word) in a row, 0.2 s before them and a gap after each -> (wave, text)."""
+    parts = [np.zeros(audio.SAMPLE_RATE // 5, np.float32)]
+    for wave, _ in said:
+        parts += [wave, np.zeros(int(rng.uniform(*GAP_S) * audio.SAMPLE_RATE), np.float32)]
+    return np.concatenate(parts), " ".join(word for _, word in said)

@@ -20,12 +20,11 @@ from torch.nn import functional as F
 from speechlib import audio, corpus, metrics, training
 from speechlib.configs import CTCConfig, SpecAugmentConfig
 from speechlib.corpus.waveforms import GENTLE, Disturbance, padded
-from speechlib.recipes import digit_figures, people, scoring, wavlm_base, wavlm_clips
+from speechlib.recipes import digit_figures, wavlm_base, wavlm_clips
 from speechlib.recipes.digit_strings import Strings
 from speechlib.tokenizers import DIGIT_WORDS, word_tokenizer
 from speechlib.torch_models.heads import CTCModel
 from speechlib.torch_models.loading import load, write_folder
-from speechlib.torch_models.waveform_transcription import written_down
 
 NAME = "wavlm-ctc"
 DEFAULTS = {"steps": 8000, "batch": 12, "rate": 1.2e-3, "decay": 0.4, "start": wavlm_base.START}
@@ -106,12 +105,6 @@ def together(examples):
 # -------------------------------------------------------------------------------------- measuring
 
 
-def spoken_by(speaker, folder):
-    """(wave, word) of every recording of a person, in 16 bits as the model learned from them."""
-    clips = wavlm_clips.of_people(folder, only=[speaker], indices=people.EVERY)
-    return [(clip.wave(), clip.text) for clip in clips]
-
-
 def written(model, wave):
     """The text of a wave by a CTC model that need not come from a checkpoint."""
     with torch.no_grad():
@@ -125,38 +118,8 @@ def word_error_rate(model, pairs):
 
 
 def measure(model, args=None):
-    """WER on the corpus' test split, on people never trained on, and what is written where there
-    are no digits."""
-    texts = {}
-
-    def pairs_of(found):
-        return [(text, written_down(model, wave)[0]) for wave, text in found]
-
-    for split in ("test", "valid"):
-        texts[split] = pairs_of([(u.wave(), u.text) for u in corpus.digits(split)])
-    voices = {split: len({u.voice for u in corpus.digits(split)}) for split in texts}
-    figures = {
-        split: scoring.wer_figure(
-            pairs, f"{voices[split]} synthetic voices of the corpus' {split} split"
-        )
-        for split, pairs in texts.items()
-    }
-    figures["test"]["confusion"] = scoring.word_confusion(texts["test"], DIGIT_WORDS)
-    speakers = getattr(args, "only", None) or []
-    said = {name: spoken_by(name, args.real) for name in speakers}
-    for name, longest in (("single", 1), ("strings", 4)) if speakers else ():
-        found = people.strings(said, 200, longest, np.random.default_rng(11))
-        figures[f"people_{name}"] = scoring.wer_figure(
-            pairs_of(found), f"{', '.join(speakers)}, {name}, never trained on"
-        )
-    clips = digit_figures.other_sounds()
-    silent = [written_down(model, clip.wave())[0] for clip in clips]
-    figures["other_sounds"] = {
-        "on": "test recordings without digits: other words, noises, silences",
-        "recordings": len(clips),
-        "with_text": sum(bool(text) for text in silent),
-    }
-    return figures
+    """WER on voices and people never trained on, and what is written where there are no digits."""
+    return digit_figures.measure(model, args, times=False)
 
 
 # --------------------------------------------------------------------------------------- the run
