@@ -28,7 +28,7 @@ SIZES = {"lab": (0.35, 1.6), "flax": (0.4, 1.5), "test": (0.95, 3.9)}
 CUDA_EXTRA = (3.0, 7.0)
 INCLUDES = {"base": (), "lab": ("lab",), "flax": ("flax",), "test": ("lab", "flax", "test")}
 # the two packages by name: on PyPI "speechlib" is somebody else's
-FLAX_COMMAND = "pip install jax flax"
+FLAX_COMMAND = f"{Path(sys.executable)} -m pip install jax flax"
 # where a distribution's import name is not its own name with "-" for "_"
 IMPORT_NAMES = {"pyyaml": "yaml", "pytest-xdist": "xdist", "openai-whisper": "whisper"}
 

@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -85,7 +86,9 @@ def test_busy_port_is_one_line_with_another_port(lessons):
     )
 
 
-def test_jupyterlab_opens_on_the_work_folder_of_this_computer_only(lessons, tmp_path, monkeypatch):
+def test_jupyterlab_opens_on_the_work_folder_of_this_computer_only(
+    lessons, tmp_path, monkeypatch, capsys
+):
     pytest.importorskip("jupyterlab")
     work = tmp_path / "work"
     work.mkdir()
@@ -109,6 +112,17 @@ def test_jupyterlab_opens_on_the_work_folder_of_this_computer_only(lessons, tmp_
                 assert child.poll() is None and time.monotonic() < end, "JupyterLab stopped"
                 time.sleep(0.1)
         assert "00_start_here.ipynb" in answer
+        # `make lab` once more: the address, not an error
+        monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "run"))
+        again = SimpleNamespace(
+            action="start", no_lab=False, no_browser=True, port=port, folder=str(work)
+        )
+        assert command.run(again) == 0
+        told = capsys.readouterr().out
+        assert "open already" in told and f":{port}/lab?token=test" in told
+        again.folder = str(tmp_path / "other")
+        with pytest.raises(ValueError, match="in use by another program"):
+            command.run(again)
     finally:
         child.terminate()
         child.wait(20)

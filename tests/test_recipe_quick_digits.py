@@ -156,11 +156,50 @@ def test_the_view_tells_what_it_shows(seen):
     first = live.picture.value
     live.seen(seen[1])
     assert live.picture.value != first
-    told = "Said: three one. Written by the model: three one. 100% of its attention lies inside"
+    told = "Said: three one. Written by the model: three one. At step 300 100% of its attention lay"
     assert told in live.alt and "after 300 steps" in live.alt and "“one” at 1.00 s" in live.alt
     assert live.second.value.count("<b>three one</b>") == 2
     bundle, _ = live._repr_mimebundle_()  # what a saved notebook keeps
     assert live.picture.value in bundle["text/html"] and len(bundle["text/html"]) < 100_000
+
+
+def test_between_two_pictures_the_view_says_how_far_it_is(seen, monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("IPython.display.display", lambda view, display_id: object())
+    live = viz.LiveTraining(np.zeros((80, 300)), WORDS, steps=300)
+    live.show()
+    live.seen(seen[0])
+    picture = live.picture.value
+    assert "Step 0 of 300: the recordings are being prepared." in live.second.value
+    clock[0] += 60  # the preparation: it says nothing about the pace of the steps
+    for step in range(1, 12):
+        live({"step": step, "loss": 1.0, "rate": 1.0})
+        clock[0] += 0.5
+    assert "Step 9 of 300 after 64 s, about 146 s" not in live.second.value
+    assert "Step 9 of 300 after 64 s, about 2 minutes left." in live.second.value
+    assert "At step 0 10% of its attention" in live.second.value
+    assert live.picture.value is picture
+
+
+def test_an_interrupted_training_gives_what_it_has(monkeypatch, tmp_path, capsys):
+    batches = quick_digits.batches
+
+    def until_stopped(clips, batch, seed):
+        batch_at = batches(clips, batch, seed)
+
+        def stopped_at(step):
+            if step == 3:
+                raise KeyboardInterrupt
+            return batch_at(step)
+
+        return stopped_at
+
+    monkeypatch.setattr(quick_digits, "batches", until_stopped)
+    found = quick_digits.train_quickly(tmp_path, steps=8, batch=2, live=False)
+    assert "stopped at step 3 of 8" in capsys.readouterr().out
+    assert len(found.log) == 3 and sum(p.numel() for p in found.model.parameters()) > 400_000
+    assert "step 3" in found.live.film().axes[-1].get_title()
 
 
 def test_the_saved_notebook_keeps_the_last_picture(seen, monkeypatch):

@@ -9,9 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+import webbrowser
+from pathlib import Path
 
 from speechlib.lessons.phrases import say
-from speechlib.lessons.workfolder import existing_folder, write_atomically
+from speechlib.lessons.workfolder import default_folder, existing_folder, write_atomically
 
 FIRST = "00_start_here.ipynb"
 _SETTINGS = {  # no pop-up that asks about news, and no look for updates: lessons work offline
@@ -92,6 +94,11 @@ def _start(arguments):
         if importlib.util.find_spec("jupyterlab") is None:
             raise ValueError(say("workspace.no_lab"))
         if _busy(arguments.port):
+            if address := _already_open(arguments.folder, arguments.port):
+                print(say("workspace.running", address=address))
+                if not arguments.no_browser:
+                    webbrowser.open(address)
+                return 0
             other = min(arguments.port, 65000) + 1
             while _busy(other):
                 other += 1
@@ -133,6 +140,17 @@ def _launch(words):
         return child.wait()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _already_open(folder, port):
+    """The address of the JupyterLab that shows this work folder at this port; None: it is not."""
+    from jupyter_server.serverapp import list_running_servers
+
+    folder = Path(folder).expanduser().resolve() if folder else default_folder()
+    for server in list_running_servers():
+        if server["port"] == port and Path(server["root_dir"]) == folder:
+            return f"{server['url']}lab?token={server['token']}"
+    return None
 
 
 def _busy(port):

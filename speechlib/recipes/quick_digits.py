@@ -108,6 +108,7 @@ class Trained:
 def train_quickly(folder="runs/quick-digits", *, steps=None, seed=0, threads=2, live=True, **plan):
     """Trains a digit recogniser from nothing, in view of the reader -> `Trained`.
 
+    Interrupted (■ in the notebook), it gives back what has been learned so far.
     folder: the run is kept here; what an earlier run left is replaced. steps: None is the number
     that makes it usable. live: show curves and cross-attention in the notebook while it learns;
     False: only print what is measured. plan: batch, rate or decay, other than in DEFAULTS.
@@ -119,13 +120,13 @@ def train_quickly(folder="runs/quick-digits", *, steps=None, seed=0, threads=2, 
     (folder / "state.pt").unlink(missing_ok=True)
     torch.set_num_threads(threads)
     try:
-        log, view = _train(folder, seed=seed, show=live, **chosen)
+        log, view = _train(folder, seed=seed, show=live, stoppable=True, **chosen)
     finally:
         torch.set_num_threads(before)
     return Trained(load(str(folder / NAME)), log, view)
 
 
-def _train(folder, *, steps, batch, rate, decay, seed, show):
+def _train(folder, *, steps, batch, rate, decay, seed, show, stoppable=False):
     """-> log and view; the checkpoint is written into folder / NAME."""
     from speechlib.viz.training_view import LiveTraining
 
@@ -155,18 +156,25 @@ def _train(folder, *, steps, batch, rate, decay, seed, show):
         evaluate_every=max(1, steps // MEASURES),
         bfloat16=False,  # most laptops have no instructions for it
     )
-    log = training.train(
-        model,
-        batches(list(whisper_digits.corpus_clips("train")), batch, seed),
-        plan,
-        folder,
-        evaluate=lambda m: {"words wrong": word_error_rate(m.whisper, valid)},
-        on_row=on_row,
-        progress=not show,
-    )
+    try:
+        log = training.train(
+            model,
+            batches(list(whisper_digits.corpus_clips("train")), batch, seed),
+            plan,
+            folder,
+            evaluate=lambda m: {"words wrong": word_error_rate(m.whisper, valid)},
+            on_row=on_row,
+            progress=not show,
+        )
+    except KeyboardInterrupt:
+        if not stoppable or not view.rows:
+            raise
+        log = view.rows
+        print(f"stopped at step {log[-1]['step']} of {steps}; this is the model as it is now, and "
+              "the next run begins anew")  # fmt: skip
     whisper_digits.write_checkpoint(model.whisper, folder / NAME)
     view.rows = log  # of a run that went on, the earlier rows too
-    look(steps)
+    look(log[-1]["step"])
     view.finish()
     return log, view
 

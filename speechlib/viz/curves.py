@@ -32,9 +32,11 @@ def plot_curves(log, ax=None, *, smooth=20, title="Training"):
     steps = np.array([row["step"] for row in rows])
     loss = np.array([row["loss"] for row in rows])
     size = max(1, min(smooth, len(loss) // 4))
-    even = np.convolve(loss, np.ones(size) / size, "valid")
+    # the mean around each step, of fewer at the ends
+    even, there = (np.convolve(x, np.ones(size), "same") for x in (loss, np.ones(len(loss))))
+    even = even / there
     artists = [*left.plot(steps, loss, color=palette.OKABE_ITO[5], linewidth=0.6, alpha=0.7),
-               *left.plot(steps[size - 1:], even, color=palette.OKABE_ITO[0], linewidth=2)]
+               *left.plot(steps, even, color=palette.OKABE_ITO[0], linewidth=2)]
     left.set_ylim(0, 1.05 * max(np.percentile(loss, 98), even.max()))
     label(left, f"{title}: loss", "step", f"loss (mean of {size} steps, bold)")
     words = f"{title}: after {steps[-1]} steps the loss is {even[-1]:.3f}, at first {loss[0]:.3f}."
@@ -52,6 +54,7 @@ def plot_curves(log, ax=None, *, smooth=20, title="Training"):
         right.text(0.5, 0.5, "nothing measured yet", ha="center", va="center",
                    transform=right.transAxes, fontsize=10)
     label(right, f"{title}: measured", "step", "error")
+    right.set_xlim(left.get_xlim())
     describe(left, words)
     return Drawn(artists, [left, right], own)
 

@@ -54,6 +54,8 @@ class MaskPicker(ipywidgets.VBox):
         )  # fmt: skip
         blind = [str(query) for query, row in zip(queries, self.mask, strict=True) if not row.any()]
         self.answer = f"Queries that may look at nothing: {', '.join(blind) or 'none'}."
+        if pads < self.padding.value:
+            self.answer += f" Padding drawn: {pads}, since one word at least is real."
         self.alt = f"{alt_of(drawn.axes)} {self.answer}"
         self.picture.value = (
             f'<div role="status">{picture_html(drawn.figure, self.alt)}'

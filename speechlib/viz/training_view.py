@@ -18,10 +18,11 @@ from speechlib.viz.display import Drawn, alt_of, describe, new_axes, picture_htm
 from speechlib.viz.plots import label
 from speechlib.viz.time_axis import WHISPER_ENCODER
 
+TOLD_EVERY_S = 2.0  # how far it is, between two pictures
 FILM_SHARES = (0, 1 / 16, 1 / 4, 1)  # of the way: each picture four times as late as the last
 
 
-def plot_film(glimpses, words, ax=None, *, valid_s=None, title="From fog to a diagonal"):
+def plot_film(glimpses, words, ax=None, *, valid_s=None, title="Where it looked while it learned"):
     """Where the model looked for each word at a few moments of its training, side by side.
 
     glimpses: things with `.step`, `.weights` (words, frames) and `.inside`, one a picture.
@@ -80,6 +81,7 @@ class LiveTraining(LiveCurves):
         self._mel, self._words, self._steps = np.asarray(mel), list(words), steps
         self._end_s = min(mel.shape[1] / 100, max(end for _, _, end, *_ in self._words) + 0.2)
         self._began, self._handle = time.monotonic(), None
+        self._first, self._next_told = None, 0.0
         self.glimpses = []
         self.picture.value = "<p>The first picture appears in a moment.</p>"
 
@@ -91,6 +93,11 @@ class LiveTraining(LiveCurves):
 
     def __call__(self, row):
         self.rows.append(dict(row))
+        now = time.monotonic()
+        self._first = self._first or (row["step"], now)
+        if self._handle is not None and self.glimpses and now >= self._next_told:
+            self._tell()
+            self._next_told = now + TOLD_EVERY_S
 
     def seen(self, glimpse, draw=True):
         """Takes a new glimpse and draws."""
@@ -125,6 +132,7 @@ class LiveTraining(LiveCurves):
             top = pair[1].get_ylim()[1]
             pair[1].set_ylim(0, min(1.05, top))  # at first more words are invented than were said
             pair[1].set_ylabel("share of words")
+            pair[1].set_title("Measured on other voices")
         else:
             self.figure.text(0.22, 0.52, "The curves appear\nwith the first steps.", ha="center",
                              va="center", fontsize=11, color=palette.INK)  # fmt: skip
@@ -139,27 +147,35 @@ class LiveTraining(LiveCurves):
             each_row=True,
             title=f"Step {now.step}: where it looks for each word",
         ).axes
-        progress, said, written, inside = self._told(now)
-        told = f"{progress} Said: {said}. Written by the model: {written}. {inside}"
+        told = self._tell()
         self.alt = f"{alt_of(drawn)} {told}"
         self.picture.value = picture_html(self.figure, self.alt)
+
+    def _tell(self):
+        """Says below the picture how far it is and what the last glimpse showed -> the words."""
+        seen = self.glimpses[-1]
+        said = " ".join(word for word, *_ in self._words)
+        written = seen.written or "(nothing)"
+        inside = (f"At step {seen.step} {seen.inside:.0%} of its attention lay inside the right "
+                  "word: the boxes show when each was said.")  # fmt: skip
         rows = "".join(
             f'<tr><td style="padding-right:1em">{name}</td><td><b>{html.escape(text)}</b></td></tr>'
             for name, text in (("said", said), ("written by the model", written))
         )
         table = f'<table style="font-size:1.15em;line-height:1.4">{rows}</table>'
+        progress = self._progress()
         self.second.value = f"{table}<p>{progress} {inside}</p>"
+        return f"{progress} Said: {said}. Written by the model: {written}. {inside}"
 
-    def _told(self, now):
-        """How far it is, what was said, what is written, and how much of the look is right."""
-        spent = time.monotonic() - self._began
-        left = spent * (self._steps - now.step) / now.step if now.step else 0
+    def _progress(self):
+        """The step, the time so far and, from the pace of the steps so far, the time left."""
+        now = time.monotonic()
+        spent, step = now - self._began, self.glimpses[-1].step
+        step = max(step, self.rows[-1]["step"]) if self.rows else step
+        if not step:
+            return f"Step 0 of {self._steps}: the recordings are being prepared."
+        first, since = self._first or (step, now)
+        left = (self._steps - step) * (now - since) / max(1, step - first)
         ahead = f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} minutes"
-        ahead = f", about {ahead} left" if left else ""
-        return (
-            f"Step {now.step} of {self._steps} after {spent:.0f} s{ahead}.",
-            " ".join(word for word, *_ in self._words),
-            now.written or "(nothing)",
-            f"{now.inside:.0%} of its attention lies inside the right word: the boxes show when "
-            "each was said.",
-        )
+        ahead = f", about {ahead} left" if left and step > first else ""
+        return f"Step {step} of {self._steps} after {spent:.0f} s{ahead}."

@@ -200,6 +200,7 @@ function render({ model, el }) {
   const onMessage = (content, buffers) => {
     clearTimeout(answered);
     if (content.type === "error") { say("error", content.text); return; }
+    if (content.type === "said") { say("done", content.text); return; }
     if (heard) URL.revokeObjectURL(heard);
     heard = URL.createObjectURL(new Blob([buffers[0]], { type: content.kind }));
     ui.audio.src = heard;

@@ -74,9 +74,11 @@ class Recorder(anywidget.AnyWidget):
                 self._source = str(content["source"])
                 note = f" Longer than {self.max_seconds:g} s: the rest was cut off." if (
                     content.get("cut")) else ""
-            self._report(note)
+            told = self._report(note)
             for function in self._callbacks:
                 function(self._wave)
+            if self._callbacks:
+                self.send({"type": "said", "text": told})
         except Exception as error:
             self.send({"type": "error", "text": f"{type(error).__name__}: {error}"})
             raise
@@ -94,10 +96,13 @@ class Recorder(anywidget.AnyWidget):
         seconds, peak = len(self._wave) / listening.RATE, float(np.abs(self._wave).max())
         if peak < 0.02:
             note += " It is very quiet: go nearer to the microphone if the result is poor."
-        wait = " What follows takes some seconds, this first time." if self._first else ""
+        told = f"{seconds:.1f} seconds from: {self._source}. Python has it.{note}"
+        wait = " Listening …" if self._callbacks else ""
+        wait += " That takes some seconds, this first time." if self._first else ""
         self._first = False
-        text = f"{seconds:.1f} seconds from: {self._source}. Python has it.{note}{wait}"
-        self.send({"type": "done", "kind": kind, "source": self._source, "text": text}, [data])
+        self.send({"type": "done", "kind": kind, "source": self._source, "text": told + wait},
+                  [data])
+        return told
 
     def _repr_mimebundle_(self, **options):
         held = f", now: {self._source}" if self._source else ""
