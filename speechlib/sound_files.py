@@ -27,12 +27,17 @@ def read(path):
     """
     if not isinstance(path, str | os.PathLike):
         raise ValueError(f"expected the path of a sound file, came {type(path).__name__}")
+    if not str(path):
+        raise ValueError("expected the name of a sound file, but it is empty")
     path = Path(path)
     try:
         if not path.exists():
             raise ValueError(f"expected a sound file, but {path} does not exist: check the name")
         if path.is_dir():
             raise ValueError(f"expected a sound file, but {path} is a folder: name a file in it")
+        if not path.is_file():  # to read from a pipe could last for ever
+            raise ValueError(f"expected a sound file, but {path} is a pipe or a device: save the "
+                             "sound as a file first")  # fmt: skip
         with open(path, "rb") as file:
             return _decode(path, file)
     except OSError as error:

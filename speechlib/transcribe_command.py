@@ -112,8 +112,8 @@ def _with_notes(call):
 
 def _one_line(error, file):
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    text = " ".join(text.split())
-    return text if file in text else f"{file}: {text}"
+    text, file = " ".join(text.split()), " ".join(file.split())
+    return text if file in text else f"{file}: {text}"  # an empty name is in every text
 
 
 def _show(file, transcript, arguments):

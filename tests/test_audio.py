@@ -1,6 +1,7 @@
 """Loading files of every kind, and the log-mel beside the published extractors."""
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -205,6 +206,14 @@ def test_missing_folder_and_empty(tmp_path):
     (tmp_path / "empty.wav").touch()
     assert_one_line(tmp_path / "empty.wav", "empty (0 bytes)", "again")
     assert_one_line(tmp_path / ("long" * 200), "cannot be opened")
+    with pytest.raises(ValueError, match="name of a sound file, but it is empty"):
+        audio.load("")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such pipes")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    assert_one_line(tmp_path / "pipe.wav", "is a pipe", "save the sound as a file")
 
 
 @pytest.mark.parametrize("kind", ["wav", "flac", "ogg", "mp3", "raw", "m4a", ""])

@@ -112,6 +112,12 @@ def test_random_weights_get_a_bad_figure_and_trained_ones_a_good_one(few, tmp_pa
     assert (DATA / "README.md").read_bytes() == readme  # not a bundled one: no business there
 
 
+def test_all_of_nothing_is_an_error(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("SPEECHLIB_DATA", str(tmp_path))
+    assert cli.main(["evaluate", "--all"]) == 2
+    assert f"no checkpoints in {tmp_path}" in capsys.readouterr().err
+
+
 def test_the_network_may_be_cut(few, monkeypatch, capsys):
     def cut(*given, **named):
         raise AssertionError("something looked for the network")

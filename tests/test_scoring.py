@@ -103,13 +103,58 @@ def typed(*words):
 
 def test_a_recipes_own_numbers_fill_what_was_not_typed(monkeypatch):
     seen = []
-    own = types.SimpleNamespace(DEFAULTS={"steps": 7, "rate": 0.5, "seed": 3}, run=seen.append)
+    own = types.SimpleNamespace(
+        DEFAULTS={"steps": 7, "rate": 0.5, "seed": 3}, TAKES=(), run=seen.append
+    )
     monkeypatch.setattr(command, "recipe", lambda name: own)
     command.run(typed("--rate", "0.25"))
     (args,) = seen
     assert (args.steps, args.rate, args.batch, args.decay) == (7, 0.25, 32, 0.3)
     assert (args.seed, args.threads, args.watch) == (3, 2, 80)
     assert args.out == "runs/whisper-digits" and args.data == [] and args.start is None
+
+
+@pytest.mark.parametrize("name", command.RECIPES)
+def test_an_option_that_a_recipe_does_not_use_is_refused(name, tmp_path):
+    """It would be trained without it, and nobody would know."""
+    takes = command.recipe(name).TAKES
+    given = {"data": [str(tmp_path)], "start": "x", "library": [str(tmp_path)],
+             "real": str(tmp_path), "leave_out": ["x"], "watch": 3}  # fmt: skip
+    assert set(takes) <= set(given) == set(command.OPTIONS)
+    for option in set(given) - set(takes):
+        args = typed()
+        args.name = name
+        setattr(args, option, given[option])
+        with pytest.raises(ValueError, match=f"{name} does not use --{option.replace('_', '-')}"):
+            command.run(args)
+
+
+def test_a_folder_without_a_library_is_refused(tmp_path):
+    args = typed("--data", "/nowhere")
+    args.name = "whisper-commands"
+    with pytest.raises(ValueError, match="--data: there is no folder /nowhere"):
+        command.run(args)
+    with pytest.raises(ValueError, match="holds no library"):
+        command.run(typed("--library", str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    "name, start, said",
+    [
+        ("whisper-digits", "wavlm-ctc", "expected a Whisper, got wavlm-ctc, a CTCModel"),
+        ("whisper-digits", "whisper-commands", "of another size: .*vocabulary"),
+        ("whisper-commands", "wavlm-ctc", "expected a Whisper, got wavlm-ctc"),
+        ("whisper-keywords", "whisper-keywords", "a SequenceClassifier"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused(name, start, said, tmp_path, monkeypatch):
+    args = typed("--start", start, "--steps", "1", "--out", str(tmp_path))
+    args.name = name
+    module = command.recipe(name)
+    for clips in ("corpus_clips", "library_clips", "command_clips", "keyword_clips"):
+        monkeypatch.setattr(module, clips, lambda *given: iter(()), raising=False)
+    with pytest.raises(ValueError, match=said):
+        command.run(args)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +168,7 @@ def test_a_recipes_own_numbers_fill_what_was_not_typed(monkeypatch):
         (["--rate", "inf"], "--rate must be more than 0"),
         (["--decay", "1.5"], "--decay is a share"),
         (["--seed", "-1"], "--seed must be 0 or more"),
-        (["--data", "/nowhere"], "--data: there is no folder /nowhere"),
+        (["--data", "/nowhere"], "whisper-digits does not use --data"),
         (["--library", "/nowhere"], "--library: there is no folder /nowhere"),
         (["--leave-out", "anna"], "--leave-out names speakers of --real"),
     ],

@@ -119,8 +119,9 @@ def read_manifest(folder: Path) -> tuple[Utterance, ...]:
     """The utterances of a folder in the toy corpus' format."""
     file = folder / "manifest.jsonl"
     if not file.is_file():
+        name = folder.name if folder.name in SETS else f"NAME --out {folder}"
         raise ValueError(f"expected the toy corpus' manifest at {file}, found none; "
-                         f"python -m speechlib corpus build --set {folder.name} makes it again")
+                         f"python -m speechlib corpus build --set {name} makes one")
     return tuple(from_row(folder, json.loads(row))
                  for row in file.read_text("utf-8").splitlines())
 

@@ -1,9 +1,9 @@
 """`python -m speechlib train NAME`: makes a bundled checkpoint again.
 
 input -> output: the words typed -> a training run in a folder, and the checkpoint in it.
-Special: a recipe is a module with NAME, DEFAULTS (the numbers its weights were made with),
-`run(args) -> exit code` and `measure(model, args=None) -> figures`; here it is one row. Its file is
-imported when it is asked for.
+Special: a recipe is a module with NAME, DEFAULTS (the numbers its weights were made with), TAKES
+(the options beside the common ones that it uses), `run(args) -> exit code` and `measure(model,
+args=None) -> figures`; here it is one row. Its file is imported when it is asked for.
 """
 
 import importlib
@@ -24,6 +24,7 @@ RECIPES = {
     "quick-digits": "speechlib.recipes.quick_digits",
 }
 BUNDLED = [name for name in RECIPES if name != "quick-digits"]  # made where it is needed
+OPTIONS = ("data", "start", "library", "real", "leave_out", "watch")  # each not for all recipes
 # for a recipe whose DEFAULTS say nothing of it
 COMMON = {
     **{"steps": 8000, "batch": 32, "rate": 1e-3, "decay": 0.3},
@@ -65,8 +66,18 @@ def add_arguments(parser):
 
 def run(args) -> int:
     module = recipe(args.name)
+    _refuse_unused(args, module.TAKES)
     complete(args, getattr(module, "DEFAULTS", {}))
     return module.run(args)
+
+
+def _refuse_unused(args, takes):
+    """What a recipe would not look at is an error, not silently left out."""
+    unused = [name for name in OPTIONS if getattr(args, name, None) and name not in takes]
+    if unused:
+        told = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
+        also = ", ".join(f"--{name.replace('_', '-')}" for name in takes) or "none of these"
+        raise ValueError(f"{args.name} does not use {told}; of such options it takes {also}")
 
 
 def complete(args, defaults):
@@ -87,5 +98,11 @@ def complete(args, defaults):
     for name, folder in [*named, *([("real", args.real)] if args.real else [])]:
         if not Path(folder).is_dir():
             raise ValueError(f"--{name}: there is no folder {folder}")
+    for folder in args.library:
+        if not any(Path(folder).glob("*/*.npz")):
+            raise ValueError(
+                f"--library: {folder} holds no library; `python -m speechlib.corpus.synthesise "
+                "--out FOLDER` makes one"
+            )
     if args.leave_out and not args.real:
         raise ValueError("--leave-out names speakers of --real FOLDER, which was not given")

@@ -71,9 +71,12 @@ def _names(args):
         return args.names
     if args.names:
         raise ValueError(f"--all and {args.names[0]!r}: give one or the other")
-    from speechlib import checkpoints
+    from speechlib import checkpoints, paths
 
-    return [entry["name"] for entry in checkpoints.available() if entry["name"] in command.RECIPES]
+    bundled = [one["name"] for one in checkpoints.available() if one["name"] in command.RECIPES]
+    if not bundled:
+        raise ValueError(f"--all: there are no checkpoints in {paths.data_folder()}")
+    return bundled
 
 
 def _opened(name, kind):

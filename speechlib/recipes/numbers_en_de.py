@@ -34,6 +34,7 @@ from speechlib.trace import trace
 NAME = "numbers-en-de"
 MAX_TOKENS = 6  # three pieces and the end, and room to go wrong
 DEFAULTS = {"steps": 2100, "batch": 16, "rate": 1.5e-3, "decay": 0.4, "start": wavlm_base.START}
+TAKES = ("data", "start")
 WEIGHTS = "decoder.blocks.*.cross_attention.weights"
 
 

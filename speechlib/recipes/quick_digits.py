@@ -38,6 +38,7 @@ MIX = {"real": 0.0, "synthetic": 0.6, "string": 0.35, "other": 0.0, "silence": 0
 PARTS = 3  # of a word, that the reader tells apart: learnt sooner than whole words
 SHOWN = 46  # of the valid strings: four digits, none twice
 DEFAULTS = {"steps": 1150, "batch": 32, "rate": 3e-3, "decay": 0.5}
+TAKES = ()
 LOOKS, MEASURES = 30, 12  # how often a run is looked at, and measured
 
 

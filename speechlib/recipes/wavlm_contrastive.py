@@ -29,6 +29,7 @@ from speechlib.torch_models.quantizer import perplexity
 
 NAME = "wavlm-contrastive"
 DEFAULTS = {"steps": 500, "batch": 10, "rate": 1e-3, "decay": 0.4, "start": wavlm_base.START}
+TAKES = ("data", "start", "library")
 CONFIG = PretrainingConfig(
     groups=2, codes=64, codevector_dim=64, width=64, negatives=30, diversity_weight=0.5
 )

@@ -28,6 +28,7 @@ from speechlib.torch_models.loading import load, write_folder
 
 NAME = "wavlm-ctc"
 DEFAULTS = {"steps": 8000, "batch": 12, "rate": 1.2e-3, "decay": 0.4, "start": wavlm_base.START}
+TAKES = ("data", "start", "library", "real", "leave_out")
 CLASSES = 1 + len(DIGIT_WORDS)  # 0 is the blank, 1 + n the digit n
 WINDOWS = (0.7, 1.1, 1.6, 2.2, 3.2, 4.2)  # seconds, while training
 WINDOW_SHARES = (0.12, 0.2, 0.25, 0.2, 0.15, 0.08)

@@ -22,6 +22,7 @@ from speechlib.torch_models.heads import SequenceClassifier
 
 NAME = "wavlm-keywords"
 DEFAULTS = {"steps": 800, "batch": 24, "rate": 7e-4, "decay": 0.5, "start": wavlm_base.START}
+TAKES = ("data", "start", "watch")
 NEIGHBOURS = 600  # clips of like length that a batch is drawn from
 HOW = waveforms.Disturbance(pad_s=(0.0, 0.15), snr_db=(5.0, 45.0))
 CARD = {

@@ -27,6 +27,7 @@ from speechlib.torch_models.loading import write_folder
 
 NAME = "wavlm-pretrained"
 DEFAULTS = {"steps": 2200, "batch": 12, "rate": 2.5e-3, "decay": 0.35}
+TAKES = ("data", "start", "library")
 SECONDS = 2.4  # of an example
 VOICE_SECONDS = 25  # taken of each synthesised voice
 HIDDEN = (0.4, 8)  # share of frames that hidden spans would cover side by side, and their length

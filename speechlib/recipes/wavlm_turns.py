@@ -28,6 +28,7 @@ from speechlib.torch_models.heads import FrameClassifier
 
 NAME = "wavlm-turns"
 DEFAULTS = {"steps": 1550, "batch": 8, "rate": 8e-4, "decay": 0.5, "start": "wavlm-voices"}
+TAKES = ("data", "start", "watch")
 SECONDS = (3.0, 4.0, 6.0, 12.0)  # of the conversations of a batch
 SHARES = ((0.45, 0.35, 0.15, 0.05), (0.2, 0.3, 0.25, 0.25))  # first, and in the second half
 BATCH_SECONDS = 5.0  # `--batch` counts conversations of this length

@@ -26,6 +26,7 @@ from speechlib.torch_models.heads import XVector
 
 NAME = "wavlm-voices"
 DEFAULTS = {"steps": 11000, "batch": 24, "rate": 1e-3, "decay": 0.5, "start": wavlm_base.START}
+TAKES = ("data", "start", "watch")
 KINDS = ("command", "keyword", "number")
 SPEEDS = (0.86, 1.0, 1.16)  # each makes another voice of every voice
 SECONDS = (0.5, 0.75, 1.0, 1.5, 2.0)  # of the pieces of a batch

@@ -27,11 +27,11 @@ from speechlib.position_embeddings import sinusoidal_embeddings
 from speechlib.recipes import alignment_heads, whisper_files
 from speechlib.recipes.labels import padded_labels
 from speechlib.recipes.with_reader import WithReader
-from speechlib.torch_models import loading
 from speechlib.torch_models.whisper import Whisper
 
 NAME = "whisper-commands"
 DEFAULTS = {"steps": 3900, "batch": 32, "rate": 1e-3, "decay": 0.4, "start": "whisper-digits"}
+TAKES = ("data", "start", "library", "watch")
 SECONDS = 6  # one window
 FRAMES = 50 * SECONDS  # encoder frames, and steps of the time tokens: 20 ms each
 WORDS = tuple(sorted(command_words()))
@@ -190,7 +190,9 @@ def run(args) -> int:
     clips += list(other_clips(args.library, "train"))
     watched = command_figures.watched(corpus.commands("valid", kind=None), args.watch)
     print(f"{len(clips)} clips to train on; watching {len(watched)} windows")
-    model = WithReader(fresh(start=loading.load(args.start)), names=len(WORDS) + 1)
+    same = ("mel_bins", "width", "encoder_layers", "decoder_layers")
+    start = whisper_files.start_from(args.start, config(), same)
+    model = WithReader(fresh(start=start), names=len(WORDS) + 1)
     plan = training.Plan.of(args, warmup=100, evaluate_every=250, save_every=100)
     training.train(
         model,

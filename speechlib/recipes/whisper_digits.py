@@ -24,16 +24,18 @@ from speechlib.recipes.labels import padded_labels
 from speechlib.recipes.with_reader import WithReader
 from speechlib.tokenizers import DIGIT_WORDS, word_tokenizer
 from speechlib.torch_models.generation import generate
-from speechlib.torch_models.loading import load, write_folder
+from speechlib.torch_models.loading import write_folder
 from speechlib.torch_models.whisper import Whisper
 
 NAME = "whisper-digits"
 DEFAULTS = {"steps": 8300, "batch": 32, "rate": 1.2e-3, "decay": 0.551}
+TAKES = ("start", "library", "real", "leave_out", "watch")
 SECONDS = 6  # one window
 MAX_TOKENS = 14  # digits in one window, and the end token
 PROMPT = (1, 2, 3, 4)  # start, English, transcribe, no timestamps
 FIRST_WORD = 5  # the token of "zero"
 NATURAL_WEIGHT = 4
+SAME_SIZE = ("mel_bins", "frames", "width", "encoder_layers", "decoder_layers", "vocabulary")
 WINDOWS, WINDOW_SHARES = (2.4, 3.6, SECONDS), (0.5, 0.3, 0.2)  # seconds, while training
 
 
@@ -182,6 +184,9 @@ def run(args) -> int:
     """`python -m speechlib train whisper-digits`: trains, watches, writes the checkpoint."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
+    whisper = Whisper(config())
+    if args.start:
+        whisper = whisper_files.start_from(args.start, config(), SAME_SIZE)
     clips = list(corpus_clips("train"))
     clips += list(library_clips(args.library, "train"))
     clips += list(real_clips(args.real, leave_out=args.leave_out)) if args.real else []
@@ -199,7 +204,6 @@ def run(args) -> int:
         (u.mel(pad_to_seconds=SECONDS), tuple(u.text.split())) for u in corpus.digits("valid")
     ]
     print(f"{len(clips)} clips to train on; watching " + ", ".join(sets))
-    whisper = load(args.start, attention="eager") if args.start else Whisper(config())
     model = WithReader(whisper, names=len(DIGIT_WORDS) + 1)
     plan = training.Plan.of(args)
     training.train(

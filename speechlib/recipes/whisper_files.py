@@ -1,7 +1,7 @@
-"""What lies beside a small Whisper's weights: the files that say how it hears, writes and reads.
+"""A small Whisper's files: what lies beside its weights, and a folder to begin a training with.
 
 input -> output: a model, its generation settings and its tokens -> a folder in Hugging Face's
-format, weights in float16.
+format, weights in float16; a folder -> the Whisper in it.
 """
 
 import json
@@ -9,7 +9,24 @@ from pathlib import Path
 
 from speechlib import audio
 from speechlib.tokenizers import word_tokenizer
-from speechlib.torch_models.loading import write_folder
+from speechlib.torch_models.loading import load, write_folder
+from speechlib.torch_models.whisper import Whisper
+
+
+def start_from(source, like, names):
+    """The Whisper of `source` (a folder or a bundled name), to begin a training with.
+
+    like: a WhisperConfig; names: what both must have in common, for example ("mel_bins",).
+    Raises ValueError where it is no Whisper, or another one."""
+    found = load(source, attention="eager")
+    if not isinstance(found, Whisper):
+        raise ValueError(f"--start: expected a Whisper, got {source}, a {type(found).__name__}")
+    flat, wanted = ({**vars(c), "width": c.encoder.width} for c in (found.config, like))
+    other = [f"{name} {flat[name]} instead of {wanted[name]}" for name in names
+             if flat[name] != wanted[name]]  # fmt: skip
+    if other:
+        raise ValueError(f"--start: {source} is a Whisper of another size: {', '.join(other)}")
+    return found
 
 
 def write(model, folder, generation, words, special):

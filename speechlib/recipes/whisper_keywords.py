@@ -26,6 +26,7 @@ from speechlib.torch_models.whisper import AudioEncoder
 
 NAME = "whisper-keywords"
 DEFAULTS = {"steps": 350, "batch": 32, "rate": 6e-4, "decay": 0.5, "start": whisper_commands.NAME}
+TAKES = ("data", "start")
 SECONDS = 2  # one window
 PROJECTOR = 128  # features of a frame that the mean is taken of
 CUT_OUT = 0.3  # share of keywords that are cut out of commands
@@ -88,7 +89,8 @@ def run(args) -> int:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     clips = whisper_commands.weighted(list(keyword_clips(args.data, "train")))
-    model = model_from(loading.load(args.start))
+    like = whisper_commands.config()
+    model = model_from(whisper_files.start_from(args.start, like, ("mel_bins",)))
     watched = corpus.commands("valid", kind="keyword")
     print(f"{len(clips)} clips to train on; watching {len(watched)} words")
     plan = training.Plan.of(args, warmup=50, evaluate_every=100)
