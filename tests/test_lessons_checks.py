@@ -324,6 +324,40 @@ def test_torch_errors_are_said_plainly():
         assert words in explain(caught.value)
 
 
+def test_turning_all_axes_is_said_where_the_product_then_fails():
+    torch = pytest.importorskip("torch")
+    four, line = torch.ones(1, 2, 3, 4), "scores = query @ key.T"
+    for act, source, words in (
+        (lambda: four @ torch.ones(4, 5, 2, 1), line, "turns *all* axes round"),
+        (lambda: torch.ones(2, 3, 4, 4) @ torch.ones(4, 4, 3, 2), line, "turns *all* axes"),
+        (lambda: np.ones((2, 3, 4)) @ np.ones((2, 3, 4)).T, line, "turns *all* of them round"),
+        (lambda: four @ four, "query @ key", "last axis of a"),
+        (lambda: four @ four, "query @ key  # not .T", "last axis of a"),
+        (lambda: torch.ones(2, 3) @ torch.ones(2, 3), line, "last axis of a"),
+        (lambda: four + torch.ones(5), "key.T + bias", "lined up from the right"),
+    ):
+        with pytest.raises((RuntimeError, ValueError)) as caught:
+            act()
+        assert words in explain(caught.value, source, f"def f(query, key):\n    {source}\n")
+
+
+def test_view_after_exchanged_axes_is_said_plainly():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(RuntimeError) as caught:
+        torch.ones(2, 3, 4).transpose(1, 2).view(2, 12)
+    assert "still lie in the old order" in explain(caught.value)
+
+
+def test_the_learners_source_reaches_the_explanation():
+    pytest.importorskip("torch")
+
+    def attention_weights(query, key, mask=None):
+        turned = key.T
+        return (query @ turned).softmax(dim=-1)
+
+    assert "turns *all* axes round" in repr(check("06.3", attention_weights))
+
+
 def test_right_values_in_another_kind_are_said_with_the_way_over():
     torch = pytest.importorskip("torch")
     assert "`np.array(…)`" in told(lambda s: _right(s).tolist())[1]

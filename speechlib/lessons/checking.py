@@ -200,7 +200,7 @@ def _error(exercise, checks, fn, case, outcome):
         box.words(say("check.error_at", error=describe(outcome.error), line=line[0]))
     if line is not None:
         box.codes((say("check.line", line=line[0]), line[1]))
-        if explained := explain(outcome.error):
+        if explained := explain(outcome.error, line[1], my_speechlib.source_of(fn) or ""):
             box.words(explained)
     show_case(box, checks, case, printed=outcome.printed)
     box.words(say("check.hint", id=exercise.id))

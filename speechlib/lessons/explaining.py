@@ -13,10 +13,12 @@ _PRODUCT = re.compile(
     r"|matmul: |shapes \(.*\) and \(.*\) not aligned|inconsistent tensor size, expected"
     r"|size mismatch, got input"
 )
+_MANY_AXES = re.compile(r"first two dimensions of batch2|matmul: |remapped shapes")
 _SHAPES = re.compile(
     r"could not be broadcast together|could not broadcast input array|shape mismatch: value array"
     r"|must match the (?:size of tensor b|existing size)|match the broadcast shape"
 )
+_VIEW = re.compile(r"view size is not compatible with input tensor's size and stride")
 _RESHAPE = re.compile(r"shape '\[.*\]' is invalid for input of size|cannot reshape array of size")
 _TRUTH = re.compile(r"truth value of an array|Boolean value of Tensor with more than one")
 _WHOLE = re.compile(
@@ -24,10 +26,15 @@ _WHOLE = re.compile(
     r"|must be tuple of ints, not float"
     r"|only integer.*(?:are valid indices|can be converted)|slice indices must be integers"
 )
+_PATTERNS = {"view": _VIEW, "product": _PRODUCT, "broadcast": _SHAPES, "truth": _TRUTH,
+             "whole": _WHOLE, "reshape": _RESHAPE}  # fmt: skip
 
 
-def explain(error):
-    """One or two sentences on an error of Python, NumPy or PyTorch, or None: error -> words."""
+def explain(error, line="", source=""):
+    """One or two sentences on an error of Python, NumPy or PyTorch, or None: error -> words.
+
+    line: the learner's line where it came up; source: the learner's whole function.
+    """
     text = str(error)
     if type(error) is NameError:  # an UnboundLocalError is another story
         return _known_elsewhere(error.name)
@@ -37,11 +44,24 @@ def explain(error):
         index, size = map(int, found.groups())
         key = "explain.index" if size else "explain.empty"
         return say(key, index=index, size=size, last=size - 1)
-    for key, pattern in {"product": _PRODUCT, "broadcast": _SHAPES, "truth": _TRUTH,
-                         "whole": _WHOLE, "reshape": _RESHAPE}.items():  # fmt: skip
+    if turned := _turned_all_axes(text, line, source):
+        return turned
+    for key, pattern in _PATTERNS.items():
         if pattern.search(text):
             return say(f"explain.{key}")
     return None
+
+
+def _turned_all_axes(text, line, source):
+    """`.T` on more than two axes, which the product behind it cannot use; None: it is not that."""
+    if not re.search(r"\.T\b", re.sub("#.*", "", source)):
+        return None
+    if _MANY_AXES.search(text):
+        # NumPy says the same of two axes, where `.T` is as good as any: then both may be the reason
+        unsure = "core dimension" in text
+        return say("explain.both_axes" if unsure else "explain.all_axes")
+    product = "@" in line or "matmul(" in line
+    return say("explain.all_axes") if product and _SHAPES.search(text) else None
 
 
 def _known_elsewhere(name):
