@@ -1,7 +1,7 @@
 """check("03.4", fn): is it right, and if not, which mistake is it?
 
 A mistake is named only when the banked wrong implementation gives the learner's answer on all
-cases and no other banked mistake does.
+cases and no other banked mistake does. (Where some cases stop with an error: on all others.)
 """
 
 import sys
@@ -13,8 +13,13 @@ from speechlib.lessons.comparing import difference, kind_of
 from speechlib.lessons.exercises import checks as checks_of
 from speechlib.lessons.exercises import exercise as exercise_of
 from speechlib.lessons.explaining import explain
+from speechlib.lessons.naming import (
+    candidates,
+    candidates_when_repeated,
+    candidates_where_it_ran,
+)
 from speechlib.lessons.phrases import say
-from speechlib.lessons.running import agrees, describe, expected, learner_line, run, run_all
+from speechlib.lessons.running import agrees, describe, expected, learner_line, run_all
 from speechlib.lessons.showing import arguments, reading_order, show_case
 
 _SHAPES_FIRST = {"none": 0, "type": 1, "shape": 2, "dtype": 3, "nan": 4, "value": 5}
@@ -112,28 +117,14 @@ def examine(exercise, checks, fn):
         return CheckResult(exercise.id, "passed", box)
     names = candidates(checks, outcomes)
     if names:
-        return _named(exercise, checks, names, len(outcomes))
+        return _named(exercise, names, len(outcomes))
+    names = candidates_when_repeated(checks, outcomes)
+    if names:
+        pairs = zip(outcomes, right, strict=True)
+        found = [difference(outcome.value, value, axes=checks.axes) for outcome, value in pairs]
+        shape = next(one for one in found if one and one.kind == "shape")
+        return _named(exercise, names, len(found), shape)
     return _unnamed(exercise, checks, fn, outcomes, right, good)
-
-
-def candidates(checks, outcomes):
-    """Names of the banked mistakes that give these outcomes on all cases."""
-    return [
-        name for name, wrong in checks.mistakes.items() if _same(checks, outcomes, wrong)
-    ]  # fmt: skip
-
-
-def _same(checks, outcomes, wrong):
-    if all(outcome.error is not None for outcome in outcomes):
-        return False  # an error on every case says nothing about which mistake it is
-    for case, mine in zip(checks.all_cases(), outcomes, strict=True):
-        other = run(checks, wrong, case)
-        if mine.error is not None or other.error is not None:
-            if type(mine.error) is not type(other.error):
-                return False
-        elif not agrees(checks, mine, other.value, other.changed):
-            return False
-    return True
 
 
 def _not_written(outcome, fn):
@@ -147,7 +138,7 @@ def _box(exercise, status, tone):
     return Box(f"{say(f'title.{status}')} · {exercise.id} {exercise.title}", tone)
 
 
-def _named(exercise, checks, names, n):
+def _named(exercise, names, n, shape=None):
     status = "named" if len(names) == 1 else "candidates"
     box = _box(exercise, status, "bad").words(say(f"check.{status}", n=n))
     texts = [exercise.mistakes.get(name, name) for name in names]
@@ -155,6 +146,8 @@ def _named(exercise, checks, names, n):
         box.words(texts[0])
     else:
         box.items(texts)
+    if shape:
+        box.words(say("check.shape_too", text=shape.text))
     box.words(say("check.hint", id=exercise.id))
     return CheckResult(exercise.id, status, box, tuple(names))
 
@@ -164,7 +157,8 @@ def _unnamed(exercise, checks, fn, outcomes, right, good):
     errors = [i for i, outcome in enumerate(outcomes) if outcome.error is not None]
     if errors:
         i = min(errors, key=lambda i: reading_order(cases[i]))
-        return _error(exercise, checks, fn, cases[i], outcomes[i])
+        names = candidates_where_it_ran(checks, outcomes)
+        return _error(exercise, checks, fn, cases[i], outcomes[i], names)
     found = {
         i: difference(outcomes[i].value, right[i], checks.rtol, checks.atol, checks.axes)
         for i in range(len(cases))
@@ -188,7 +182,7 @@ def _unnamed(exercise, checks, fn, outcomes, right, good):
     return CheckResult(exercise.id, "wrong", box)
 
 
-def _error(exercise, checks, fn, case, outcome):
+def _error(exercise, checks, fn, case, outcome, names=()):
     box = _box(exercise, "error", "bad")
     line = learner_line(outcome.error, fn)
     if isinstance(outcome.error, RecursionError):
@@ -202,9 +196,11 @@ def _error(exercise, checks, fn, case, outcome):
         box.codes((say("check.line", line=line[0]), line[1]))
         if explained := explain(outcome.error, line[1], my_speechlib.source_of(fn) or ""):
             box.words(explained)
+    for name in names:
+        box.words(say("check.where_it_ran")).words(exercise.mistakes.get(name, name))
     show_case(box, checks, case, printed=outcome.printed)
     box.words(say("check.hint", id=exercise.id))
-    return CheckResult(exercise.id, "error", box)
+    return CheckResult(exercise.id, "error", box, tuple(names))
 
 
 def _save(exercise, fn, box):
