@@ -223,6 +223,78 @@ def test_hints_one_at_a_time_and_solution_only_after_an_attempt():
     assert "return scores" in repr(solution("99.1"))
 
 
+# --- which mistake it is, in the lessons' own exercises -------------------------------------------
+
+
+@pytest.mark.parametrize(("first", "name"), [(1, "counts_padding"), (0, "counts_padding_early")])
+def test_an_answer_that_is_too_narrow_is_repeated_before_it_is_named(first, name):
+    def token_positions(tokens, padding_index, past_length=0):
+        places = np.arange(past_length, past_length + tokens.shape[1])[None, :]
+        return places + padding_index + first
+
+    result = check("03.6", token_positions)
+    assert (result.status, result.mistakes) == ("named", (name,))
+    assert "The shape is (1, 3), expected was (2, 3)" in repr(result)
+
+
+def test_the_plain_numbers_of_the_places_are_named_in_any_shape():
+    def token_positions(tokens, padding_index, past_length=0):
+        return np.arange(past_length, past_length + tokens.shape[1])
+
+    assert check("03.6", token_positions).mistakes == ("numbers_of_places",)
+
+
+def test_a_mistake_is_named_where_the_function_ran():
+    def combine(query_key, key):
+        return query_key[None, None] & key[:, None, :, None]  # stops where it is not square
+
+    result = check("05.3", combine)
+    assert (result.status, result.mistakes) == ("error", ("query_side",))
+    assert "Where your function did run" in repr(result) and "lined up" in repr(result)
+
+
+def test_no_mistake_is_named_by_errors_when_all_that_ran_is_right():
+    pytest.importorskip("torch")
+    from speechlib.lessons.bank import lesson_06 as bank
+
+    def mixed(layer, x, keys_values, mask):
+        key, value = keys_values
+        query = bank.split_heads(layer.query(x), layer.heads)
+        return bank.attention_weights(query, key, mask) @ value
+
+    def viewed(layer, x, keys_values, mask=None):  # right with one head, like the next one
+        return layer.output(mixed(layer, x, keys_values, mask).transpose(1, 2).view(*x.shape))
+
+    def one_head(layer, x, keys_values, mask=None):
+        return layer.output(mixed(layer, x, keys_values, mask).mean(1))
+
+    assert (check("06.6", viewed).status, check("06.6", viewed).mistakes) == ("error", ())
+    assert check("06.6", one_head).mistakes == ("one_head_left",)
+
+
+@pytest.mark.parametrize(
+    ("counted", "places", "name"),
+    [
+        ("size", "real - length + 1", "padding_counted"),
+        ("real", "size - length + 1", "starts_in_padding"),
+        ("real", "size - length", "starts_in_padding_one_missing"),
+        ("size", "size - length + 1", "padding_is_real"),
+        ("size", "size - length", "padding_is_real_one_missing"),
+    ],
+)
+def test_spans_that_take_padding_for_sound_are_named(counted, places, name):
+    def hide_spans(size, real, probability, length, min_spans, rng):
+        names = {"size": size, "real": real, "length": length}
+        wanted = probability * names[counted] / length
+        count = max(int(wanted + rng.random()), min_spans)
+        hidden = np.zeros(size, dtype=bool)
+        for start in rng.permutation(max(eval(places, names), 0))[:count]:
+            hidden[start : start + length] = True
+        return hidden
+
+    assert check("05.5", hide_spans).mistakes == (name,)
+
+
 # --- comparing ------------------------------------------------------------------------------------
 
 

@@ -596,6 +596,27 @@ def places_counts_through_padding(tokens, padding_index, past_length=0):
     return np.where(tokens == padding_index, padding_index, count)
 
 
+@places.mistake("counts_padding_early")
+def places_counts_padding_early(tokens, padding_index, past_length=0):
+    return places_counts_padding(tokens, padding_index, past_length) - 1
+
+
+@places.mistake("counts_padding_late")
+def places_counts_padding_late(tokens, padding_index, past_length=0):
+    return places_counts_padding(tokens, padding_index, past_length) + 1
+
+
+@places.mistake("numbers_of_places")
+def places_numbers_of_places(tokens, padding_index, past_length=0):
+    return np.broadcast_to(np.arange(tokens.shape[1]) + past_length, tokens.shape)
+
+
+@places.mistake("through_padding_early")
+def places_through_padding_early(tokens, padding_index, past_length=0):
+    count = places_counts_padding_early(tokens, padding_index, past_length)
+    return np.where(tokens == padding_index, padding_index, count)
+
+
 @places.mistake("from_zero")
 def places_from_zero(tokens, padding_index, past_length=0):
     real = _real(tokens, padding_index)

@@ -546,6 +546,30 @@ def spans_padding_is_real(size, real, probability, length, min_spans, rng):
     return hide_spans(size, size, probability, length, min_spans, rng)
 
 
+@spans.mistake("padding_counted")
+def spans_padding_counted(size, real, probability, length, min_spans, rng):
+    count = _count(probability * size, length, min_spans, rng)
+    return _spans(size, rng.permutation(max(real - length + 1, 0))[:count], length)
+
+
+@spans.mistake("starts_in_padding")
+def spans_starts_in_padding(size, real, probability, length, min_spans, rng):
+    count = _count(probability * real, length, min_spans, rng)
+    return _spans(size, rng.permutation(size - length + 1)[:count], length)
+
+
+@spans.mistake("starts_in_padding_one_missing")
+def spans_starts_in_padding_one_missing(size, real, probability, length, min_spans, rng):
+    count = _count(probability * real, length, min_spans, rng)
+    return _spans(size, rng.permutation(size - length)[:count], length)
+
+
+@spans.mistake("padding_is_real_one_missing")
+def spans_padding_is_real_one_missing(size, real, probability, length, min_spans, rng):
+    count = _count(probability * size, length, min_spans, rng)
+    return _spans(size, rng.permutation(size - length)[:count], length)
+
+
 @spans.mistake("last_start_missing")
 def spans_last_start_missing(size, real, probability, length, min_spans, rng):
     count = _count(probability * real, length, min_spans, rng)

@@ -748,6 +748,13 @@ def whole_mean_of_heads(layer, x, keys_values, mask=None):
     return layer.output(_merged(weights @ value))
 
 
+@whole.mistake("one_head_left")
+def whole_one_head_left(layer, x, keys_values, mask=None):
+    key, value = keys_values
+    query = split_heads(layer.query(x), layer.heads)
+    return layer.output((attention_weights(query, key, mask) @ value).mean(dim=1))
+
+
 @whole.variant("head by head")
 def whole_head_by_head(layer, x, keys_values, mask=None):
     key, value = keys_values
