@@ -35,6 +35,15 @@ def test_every_lesson_has_its_text_and_its_bank():
             assert exercises.checks(id).correct is not None
 
 
+def test_quick_questions_have_letters_and_answers_name_one():
+    for path in exercises.content_files():
+        for asked in exercises.lesson(path.name[:2]).questions:
+            options = asked.get("options", [])
+            letters = [f"{letter}. " for letter in "abcdef"[: len(options)]]
+            assert [option[:3] for option in options] == letters, (path.name, asked["ask"])
+            assert not options or asked["answer"][:3] in letters, (path.name, asked["ask"])
+
+
 # --- the verification itself must find bad checks -------------------------------------------------
 
 
