@@ -1,5 +1,6 @@
 """check(): what a learner is told, for every kind of answer."""
 
+import operator
 import subprocess
 import sys
 
@@ -398,19 +399,27 @@ def test_torch_errors_are_said_plainly():
 
 def test_turning_all_axes_is_said_where_the_product_then_fails():
     torch = pytest.importorskip("torch")
-    four, line = torch.ones(1, 2, 3, 4), "scores = query @ key.T"
-    for act, source, words in (
-        (lambda: four @ torch.ones(4, 5, 2, 1), line, "turns *all* axes round"),
-        (lambda: torch.ones(2, 3, 4, 4) @ torch.ones(4, 4, 3, 2), line, "turns *all* axes"),
-        (lambda: np.ones((2, 3, 4)) @ np.ones((2, 3, 4)).T, line, "turns *all* of them round"),
-        (lambda: four @ four, "query @ key", "last axis of a"),
-        (lambda: four @ four, "query @ key  # not .T", "last axis of a"),
-        (lambda: torch.ones(2, 3) @ torch.ones(2, 3), line, "last axis of a"),
-        (lambda: four + torch.ones(5), "key.T + bias", "lined up from the right"),
+    four, flat, line = torch.ones(1, 2, 3, 4), torch.ones(2, 3), "query @ key.T"
+    for function, query, key, source, words in (
+        (operator.matmul, four, torch.ones(4, 5, 2, 1), line, "turns *all* axes round"),
+        (operator.matmul, torch.ones(2, 3, 4, 4), torch.ones(4, 4, 3, 2), line, "turns *all* axes"),
+        (operator.matmul, np.ones((2, 3, 4)), np.ones((4, 3, 2)), line, "turns *all* of them"),
+        (operator.matmul, np.ones((2, 3)), np.ones((2, 3)), line, "last axis of a"),
+        (operator.matmul, four, four, "query @ key", "last axis of a"),
+        (operator.matmul, four, four, "query @ key  # not .T", "last axis of a"),
+        (operator.matmul, flat, flat, line, "last axis of a"),
+        (operator.add, flat, torch.ones(5), f"{line} + bias", "lined up from the right"),
+        (operator.add, four, torch.ones(5), "key.T + bias", "lined up from the right"),
     ):
+
+        def learner(query=query, key=key, function=function):
+            return function(query, key)
+
         with pytest.raises((RuntimeError, ValueError)) as caught:
-            act()
-        assert words in explain(caught.value, source, f"def f(query, key):\n    {source}\n")
+            learner()
+        # this test's own frame, which has `four`, is not the learner's
+        error = caught.value.with_traceback(caught.value.__traceback__.tb_next)
+        assert words in explain(error, source, f"def f(query, key):\n    {source}\n")
 
 
 def test_view_after_exchanged_axes_is_said_plainly():

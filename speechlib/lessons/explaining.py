@@ -13,7 +13,6 @@ _PRODUCT = re.compile(
     r"|matmul: |shapes \(.*\) and \(.*\) not aligned|inconsistent tensor size, expected"
     r"|size mismatch, got input"
 )
-_MANY_AXES = re.compile(r"first two dimensions of batch2|matmul: |remapped shapes")
 _SHAPES = re.compile(
     r"could not be broadcast together|could not broadcast input array|shape mismatch: value array"
     r"|must match the (?:size of tensor b|existing size)|match the broadcast shape"
@@ -44,7 +43,7 @@ def explain(error, line="", source=""):
         index, size = map(int, found.groups())
         key = "explain.index" if size else "explain.empty"
         return say(key, index=index, size=size, last=size - 1)
-    if turned := _turned_all_axes(text, line, source):
+    if turned := _turned_all_axes(error, line, source):
         return turned
     for key, pattern in _PATTERNS.items():
         if pattern.search(text):
@@ -52,16 +51,28 @@ def explain(error, line="", source=""):
     return None
 
 
-def _turned_all_axes(text, line, source):
+def _turned_all_axes(error, line, source):
     """`.T` on more than two axes, which the product behind it cannot use; None: it is not that."""
+    text = str(error)
     if not re.search(r"\.T\b", re.sub("#.*", "", source)):
         return None
-    if _MANY_AXES.search(text):
-        # NumPy says the same of two axes, where `.T` is as good as any: then both may be the reason
-        unsure = "core dimension" in text
-        return say("explain.both_axes" if unsure else "explain.all_axes")
+    if "first two dimensions of batch2" in text or "remapped shapes" in text:
+        return say("explain.all_axes")
+    if not _sees_many_axes(error.__traceback__):
+        return None
+    if "core dimension" in text:  # NumPy says the same of two axes, where `.T` is right
+        return say("explain.both_axes")
     product = "@" in line or "matmul(" in line
     return say("explain.all_axes") if product and _SHAPES.search(text) else None
+
+
+def _sees_many_axes(trace):
+    """Whether a function on the way to the error has an array of more than two axes at hand."""
+    while trace is not None:
+        if any(is_array(x) and len(x.shape) > 2 for x in trace.tb_frame.f_locals.values()):
+            return True
+        trace = trace.tb_next
+    return False
 
 
 def _known_elsewhere(name):
