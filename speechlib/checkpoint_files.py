@@ -68,13 +68,20 @@ def write(model, folder, tensors, save_file, number_type):
     """A folder with config.json, model.safetensors and what else the model came with.
 
     tensors: their name -> array; save_file: of safetensors, for arrays of this framework;
-    number_type: "float32". Raises ValueError for a folder that cannot be made.
+    number_type: "float32". Raises ValueError for a folder that cannot be made, and warns where the
+    folder that the model came from is gone.
     """
     architecture, kind = kind_of(model)
+    checkpoint = getattr(model, "checkpoint", None)
+    if checkpoint is not None and not checkpoint.folder.is_dir():
+        warnings.warn(
+            f"{checkpoint.folder}, where the model came from, is no longer there: what it had of a "
+            f"tokenizer and a preprocessor_config.json is not saved; copy them into {folder}",
+            stacklevel=5,
+        )
     folder = _made(folder)
     if note := checkpoints.ours_alone(kind):
         warnings.warn(note, stacklevel=5)
-    checkpoint = getattr(model, "checkpoint", None)
     carried = checkpoint.config if checkpoint else _first_token(model)
     config = checkpoints.settings_of(model, kind, carried)
     config["architectures"] = [architecture]
@@ -83,13 +90,17 @@ def write(model, folder, tensors, save_file, number_type):
         source = checkpoint.folder / name
         if source.is_file() and source.resolve() != (folder / name).resolve():
             paths.write_whole(folder / name, lambda path, s=source: shutil.copyfile(s, path))
+    if checkpoint is not None and checkpoint.generation:  # as it was read, whatever is there now
+        _write_json(folder / "generation_config.json", checkpoint.generation)
     paths.write_whole(
         folder / "model.safetensors", lambda path: save_file(tensors, path, {"format": "pt"})
     )
-    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
-    paths.write_whole(
-        folder / "config.json", lambda path: Path(path).write_text(text, encoding="utf-8")
-    )
+    _write_json(folder / "config.json", config)
+
+
+def _write_json(path, content):
+    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+    paths.write_whole(path, lambda part: Path(part).write_text(text, encoding="utf-8"))
 
 
 def _first_token(model):

@@ -45,7 +45,7 @@ COMPANIONS = (
 class Checkpoint:
     """A checkpoint folder, read but for its tensors."""
 
-    folder: Path
+    folder: Path  # absolute: it stays the same where the working directory changes
     architecture: str  # as in config.json
     kind: Architecture  # what we make of it
     config: dict  # config.json as it is
@@ -58,7 +58,7 @@ def open_checkpoint(source) -> Checkpoint:
     Raises ValueError for a source that is none of these, a folder without `config.json`, files
     that are not JSON, and an architecture that is not one of ours (named, with those that are).
     """
-    folder = _resolve(source)
+    folder = _resolve(source).resolve()
     config = read_json(folder / "config.json")
     architecture, kind = architecture_of(config, folder / "config.json")
     generation = folder / "generation_config.json"

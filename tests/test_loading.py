@@ -299,6 +299,29 @@ def test_a_fresh_model_is_saved_and_read(tmp_path):
     )
 
 
+def test_saving_knows_the_folder_after_a_change_of_the_working_directory(copy, monkeypatch):
+    (copy / "tokenizer.json").write_text("{}")
+    monkeypatch.chdir(copy.parent)
+    ours = sl.load(copy.name)
+    (copy / "elsewhere").mkdir()
+    monkeypatch.chdir(copy / "elsewhere")
+    sl.save(ours, "saved")
+    assert (copy / "elsewhere/saved/tokenizer.json").read_text() == "{}"
+    assert sl.load("saved").checkpoint.generation == ours.checkpoint.generation != {}
+
+
+def test_saving_without_the_folder_that_it_came_from(copy, tmp_path_factory):
+    """The generation settings are in memory; of the tokenizer a warning tells."""
+    ours, place = sl.load(copy), tmp_path_factory.mktemp("saved")
+    shutil.rmtree(copy)
+    for where in (place, copy):  # also where saving makes the folder anew
+        with pytest.warns(UserWarning, match="no longer there.*tokenizer.*copy them into") as told:
+            sl.save(ours, where)
+        assert told[0].filename == __file__
+        assert sl.load(where).checkpoint.generation == ours.checkpoint.generation != {}
+        shutil.rmtree(copy, ignore_errors=True)
+
+
 @pytest.mark.parametrize("architectures", [None, ["WhisperModel"], "WhisperModel"])
 def test_the_prefix_of_the_whole_model_may_stay(copy, golden, architectures):
     """A folder of the whole model that names no architecture, or the bare one."""
