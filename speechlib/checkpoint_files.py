@@ -13,6 +13,9 @@ from pathlib import Path
 
 from speechlib import checkpoints, paths
 
+# files beside the tensors that are read with them: a card is not
+READ = tuple(name for name in checkpoints.COMPANIONS if name != "card.json")
+
 
 def weight_files(folder) -> list[Path]:
     """The files that hold the tensors: model.safetensors, its shards, pytorch_model.bin, its shards
@@ -69,7 +72,7 @@ def write(model, folder, tensors, save_file, number_type):
 
     tensors: their name -> array; save_file: of safetensors, for arrays of this framework;
     number_type: "float32". Raises ValueError for a folder that cannot be made, and warns where the
-    folder that the model came from is gone.
+    folder that the model came from is gone, and of what another model had left in this one.
     """
     architecture, kind = kind_of(model)
     checkpoint = getattr(model, "checkpoint", None)
@@ -86,6 +89,7 @@ def write(model, folder, tensors, save_file, number_type):
     config = checkpoints.settings_of(model, kind, carried)
     config["architectures"] = [architecture]
     config["torch_dtype"] = number_type
+    left_over = _left_over(checkpoint, folder, config)
     for name in checkpoints.COMPANIONS if checkpoint else ():
         source = checkpoint.folder / name
         if source.is_file() and source.resolve() != (folder / name).resolve():
@@ -96,6 +100,33 @@ def write(model, folder, tensors, save_file, number_type):
         folder / "model.safetensors", lambda path: save_file(tensors, path, {"format": "pt"})
     )
     _write_json(folder / "config.json", config)
+    for name in left_over:
+        (folder / name).unlink()
+    if left_over:
+        warnings.warn(
+            f"{folder} held another model; of that one {', '.join(left_over)} was removed, which "
+            "would be read as this model's: what this one needs of it, write there now",
+            stacklevel=5,
+        )
+
+
+def _left_over(checkpoint, folder, config):
+    """Names of the files of another model in this folder that would be read as this one's.
+
+    A folder without config.json holds no model yet, and one whose config.json says the same holds
+    an earlier state of this one: what lies there was put there for it.
+    """
+    try:
+        former = checkpoints.read_json(folder / "config.json")
+    except ValueError:
+        return []
+    number_type = {"torch_dtype": None}  # float16 or float32: the same model
+    if former | number_type == json.loads(json.dumps(config)) | number_type:
+        return []
+    mine = {name for name in READ if checkpoint and (checkpoint.folder / name).is_file()}
+    if checkpoint and checkpoint.generation:
+        mine.add("generation_config.json")
+    return [name for name in READ if name not in mine and (folder / name).is_file()]
 
 
 def _write_json(path, content):

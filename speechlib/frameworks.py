@@ -36,6 +36,10 @@ def save(model, folder):
     """Writes a folder that `load`, and transformers, read back to the same numbers. One with a
     SpeechEncoderDecoder that has a part of Whisper only `load` reads; a warning says so.
 
+    The tokenizer and other files come along from the folder that the model was loaded from; those
+    that another model left in `folder` are removed, and a warning names them. A model made from a
+    config brings none: write them there after saving.
+
     Files are written beside their place and moved there whole, so a full disk leaves the old ones
     as they were. Raises ValueError for something else than a model of this package, and for a
     folder that cannot be made.

@@ -322,6 +322,38 @@ def test_saving_without_the_folder_that_it_came_from(copy, tmp_path_factory):
         shutil.rmtree(copy, ignore_errors=True)
 
 
+def test_saving_over_another_model_leaves_nothing_of_it_to_be_misread(tmp_path):
+    first = sl.load(folder("whisper-a"))
+    sl.save(first, tmp_path)
+    for name in ("tokenizer.json", "preprocessor_config.json", "card.json", "notes.txt"):
+        (tmp_path / name).write_text("{}")
+    fresh = sl.Whisper(first.config)
+    removed = "generation_config.json, preprocessor_config.json, tokenizer.json was removed"
+    with pytest.warns(UserWarning, match=removed) as told:
+        sl.save(fresh, tmp_path)
+    assert told[0].filename == __file__
+    assert sl.load(tmp_path).checkpoint.generation == {}
+    kept = {"card.json", "notes.txt", "config.json", "model.safetensors"}
+    assert {file.name for file in tmp_path.iterdir()} == kept
+
+
+@pytest.mark.filterwarnings("error")
+def test_saving_again_keeps_what_was_put_beside_the_model(tmp_path):
+    fresh = sl.Whisper(sl.load(folder("whisper-a")).config)
+    loaded = sl.load(folder("whisper-b"))
+    for model, place in ((fresh, tmp_path / "a"), (loaded, tmp_path / "b")):
+        place.mkdir()
+        (place / "generation_config.json").write_text('{"pad_token_id": 3}')  # before a model
+        sl.save(model, place)
+        (place / "tokenizer.json").write_text("{}")
+        write_folder(model, place, dtype="float16")
+        assert (place / "tokenizer.json").read_text() == "{}"
+    assert sl.load(tmp_path / "a").checkpoint.generation == {"pad_token_id": 3}
+    assert sl.load(tmp_path / "b").checkpoint.generation == loaded.checkpoint.generation
+    (tmp_path / "b" / "vocab.json").write_text("{}")
+    sl.save(sl.load(tmp_path / "b"), tmp_path / "b")
+
+
 @pytest.mark.parametrize("architectures", [None, ["WhisperModel"], "WhisperModel"])
 def test_the_prefix_of_the_whole_model_may_stay(copy, golden, architectures):
     """A folder of the whole model that names no architecture, or the bare one."""
