@@ -6,7 +6,6 @@ disk leaves the old ones as they were.
 """
 
 import json
-import pickle
 import shutil
 import warnings
 from pathlib import Path
@@ -51,7 +50,8 @@ def unreadable(path, error) -> ValueError:
     why = (str(error) or type(error).__name__).splitlines()[0]
     if path.suffix == ".safetensors":
         return ValueError(f"{path} could not be read as safetensors: {why}")
-    if isinstance(error, pickle.UnpicklingError):  # PyTorch's own words advise to open it anyway
+    # PyTorch's own words advise to open it anyway, those of its reader tell of bytes and indices
+    if not isinstance(error, OSError | RuntimeError | MemoryError):
         why = "it is damaged, or a pickle with other objects, which can run code when it is opened"
     return ValueError(
         f"expected tensors by name, plain weights, in {path}, but it could not be read: {why}; ask "

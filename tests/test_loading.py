@@ -142,6 +142,15 @@ def test_broken_weight_files_are_named(copy, file, content):
         sl.load(copy)
 
 
+@pytest.mark.parametrize("content", [b"junk", b"\x80", b"a", b"\x80\x02.", b"PK"])
+def test_a_damaged_pickle_is_named_in_words(copy, content):
+    (copy / "model.safetensors").unlink()
+    (copy / "pytorch_model.bin").write_bytes(content)
+    with pytest.raises(ValueError, match=r"plain weights, in .*pytorch_model.bin.*damaged") as said:
+        sl.load(copy)
+    assert "\n" not in str(said.value)
+
+
 def test_a_cut_off_safetensors_file_is_named(copy):
     whole = (copy / "model.safetensors").read_bytes()
     (copy / "model.safetensors").write_bytes(whole[: len(whole) // 2])
@@ -151,7 +160,7 @@ def test_a_cut_off_safetensors_file_is_named(copy):
 
 def test_things_that_are_not_tensors_are_refused(copy):
     (copy / "model.safetensors").unlink()
-    for content in ({"model.encoder.conv1.bias": 3.0}, [torch.ones(3)]):
+    for content in ({"model.encoder.conv1.bias": 3.0}, [torch.ones(3)], {1: torch.ones(3)}):
         torch.save(content, copy / "pytorch_model.bin")
         with pytest.raises(ValueError, match="pytorch_model.bin"):
             sl.load(copy)

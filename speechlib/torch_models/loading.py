@@ -7,7 +7,6 @@ for its parameters (PyTorch's "meta" device), so no time goes into values that a
 """
 
 import importlib
-import pickle
 import warnings
 
 import torch
@@ -118,16 +117,16 @@ def read_tensors(folder) -> dict:
 
 def read_file(path):
     """The tensors of one file. Of a pickle only plain weights are taken."""
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except Exception as error:  # a damaged pickle raises whatever its first bytes lead to
         raise checkpoint_files.unreadable(path, error) from error
-    if not (isinstance(tensors, dict) and all(torch.is_tensor(t) for t in tensors.values())):
+    entries = tensors.items() if isinstance(tensors, dict) else [(None, tensors)]
+    if not all(isinstance(name, str) and torch.is_tensor(t) for name, t in entries):
         raise ValueError(
             f"expected tensors by name, plain weights, in {path}, got other things; save the "
             "model's state_dict() alone"
