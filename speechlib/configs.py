@@ -85,6 +85,12 @@ class SystemConfig:
                 written[key] = list(value) if isinstance(value, tuple) else value
         return written
 
+    def pad_and_start(self):
+        """The tokens that fill up and start a text, for `tokenizers.shift_tokens_right`. Raises
+        ValueError for one that is outside the vocabulary; None stays None."""
+        named = {"pad_token_id": self.pad, "decoder_start_token_id": self.start}
+        return tuple(token_in(self.vocabulary, name, token) for name, token in named.items())
+
     def with_attention(self, backend: str):
         """The same config with another attention backend in every block."""
         blocks = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -571,6 +577,18 @@ def _setting(config: dict, name: str, default):
         f"expected {name} in config.json to be of type {type(default).__name__}, as in "
         f"{default!r}, came {value!r}"
     )
+
+
+def token_in(vocabulary: int, name: str, token: int | None) -> int | None:
+    """The token that this entry of a checkpoint names. Raises ValueError for one outside the
+    vocabulary: found later, it would look like a token that the caller gave."""
+    if token is not None and not 0 <= token < vocabulary:
+        raise ValueError(
+            f"{name} must lie in 0 to {vocabulary - 1}, the vocabulary, got {token}: set it in the "
+            "checkpoint's config.json and generation_config.json (where it is missing, a published "
+            "default counts)"
+        )
+    return token
 
 
 def _at_least_one(config, *names):

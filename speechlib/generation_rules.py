@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from speechlib import configs
+
 
 @dataclass(frozen=True)
 class Suppress:
@@ -179,19 +181,31 @@ def end_tokens(settings: dict) -> list[int]:
     return [int(token) for token in end] if isinstance(end, (list, tuple)) else [int(end)]
 
 
+def end_and_pad(settings: dict, config) -> tuple[list[int], int]:
+    """The ids that end a transcript, and the one that fills up after it: what the settings leave
+    open says the model's config. Raises ValueError for a pad token outside its vocabulary."""
+    named = {name: value for name, value in settings.items() if value is not None}
+    settings = {"eos_token_id": config.end, "pad_token_id": config.pad} | named
+    end = end_tokens(settings)
+    pad = configs.token_in(config.vocabulary, "pad_token_id", settings["pad_token_id"])
+    return end, end[0] if pad is None else pad
+
+
 def prompt_of(
     settings: dict,
     start: int | None = None,
     language: str | None = None,
     task: str | None = None,
     timestamps: bool | None = None,
+    vocabulary: int | None = None,
 ) -> list[int | None]:
     """What a transcript starts with: start token, then language, task and `no timestamps` if any.
 
     start: the start token where the settings name none. language: `"en"` or `"<|en|>"`; task:
     `"transcribe"` or `"translate"`; naming one of the two overrules what the checkpoint forces.
     None in the place of the language: to be heard first (see `language_tokens`).
-    Raises ValueError for a language or task that the checkpoint does not have.
+    vocabulary: how many tokens there are; None: not looked at. Raises ValueError for a language or
+    task that the checkpoint does not have, and for an entry that names a token beyond these.
     """
     language = language or settings.get("language")
     task = task or settings.get("task")
@@ -215,12 +229,29 @@ def prompt_of(
         prompt.append(silent)
     if not settings.get("lang_to_id"):  # no language to choose from: its place is left out
         prompt = [token for token in prompt if token is not None]
+    if vocabulary is not None:
+        _look_up(settings, prompt, vocabulary)
     return prompt
+
+
+def _look_up(settings, prompt, vocabulary):
+    """Are the prompt's tokens, and the languages that its None may become, in the vocabulary?"""
+    configs.token_in(vocabulary, "decoder_start_token_id", prompt[0])
+    entries = {
+        "forced_decoder_ids": _forced(settings),
+        "lang_to_id": language_tokens(settings),
+        "task_to_id": [int(token) for token in (settings.get("task_to_id") or {}).values()],
+        "no_timestamps_token_id": [settings.get("no_timestamps_token_id")],
+    }
+    languages = entries["lang_to_id"] if None in prompt else []
+    for token in [*prompt[1:], *languages]:
+        name = next((name for name, tokens in entries.items() if token in tokens), "the prompt")
+        configs.token_in(vocabulary, name, token)
 
 
 def language_tokens(settings: dict) -> list[int]:
     """The ids of all languages: the likeliest one after the start token is the language heard."""
-    return [int(token) for token in settings.get("lang_to_id", {}).values()]
+    return [int(token) for token in (settings.get("lang_to_id") or {}).values()]
 
 
 def _start_token(settings, otherwise: int | None) -> int:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -124,6 +125,35 @@ def test_prompt_errors():
         generation_rules.prompt_of({})
     with pytest.raises(ValueError, match="eos_token_id"):
         generation_rules.end_tokens({})
+
+
+@pytest.mark.parametrize(
+    "changes, named",
+    [
+        ({"decoder_start_token_id": None}, "decoder_start_token_id must .* 0 to 49, .* got 50257"),
+        ({"decoder_start_token_id": -1}, "decoder_start_token_id must .* got -1: set it in"),
+        ({"lang_to_id": {"<|en|>": 42, "<|xx|>": 50}}, "lang_to_id must .* got 50"),
+        ({"forced_decoder_ids": [[1, 70]]}, "forced_decoder_ids must .* got 70"),
+        ({"no_timestamps_token_id": 90}, "no_timestamps_token_id must .* got 90"),
+        ({"task": "translate", "task_to_id": {"translate": 80}}, "task_to_id must .* got 80"),
+    ],
+)
+def test_entries_outside_the_vocabulary_are_named(changes, named):
+    mine = {"decoder_start_token_id": 40, **changes}
+    with pytest.raises(ValueError, match=named):
+        generation_rules.prompt_of(mine, 50257, vocabulary=50)
+    assert generation_rules.prompt_of(mine, 50257)  # nothing to compare with
+    # a published list may name more languages than a smaller vocabulary has
+    mine = {"decoder_start_token_id": 40, "lang_to_id": {"<|en|>": 42, "<|xx|>": 50}}
+    assert generation_rules.prompt_of(mine, language="en", vocabulary=50) == [40, 42]
+
+
+def test_a_pad_token_outside_the_vocabulary_is_named():
+    config = SimpleNamespace(end=3, pad=None, vocabulary=50)
+    assert generation_rules.end_and_pad({"pad_token_id": None}, config) == ([3], 3)
+    assert generation_rules.end_and_pad({"pad_token_id": 7}, config) == ([3], 7)
+    with pytest.raises(ValueError, match="pad_token_id must lie in 0 to 49, .* got 50"):
+        generation_rules.end_and_pad({"pad_token_id": 50}, config)
 
 
 def test_settings_of_old_folders():

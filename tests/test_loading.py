@@ -434,6 +434,18 @@ def test_settings_of_another_kind_are_named(copy, name, value):
         sl.load(copy)
 
 
+def test_a_start_token_that_is_missing_is_named(copy):
+    """Its published default lies beyond a small vocabulary: that is no token of the caller."""
+    change_config(copy, decoder_start_token_id=None)
+    (copy / "generation_config.json").unlink()
+    model, (mel, _, _, labels) = sl.load(copy), inputs(outputs(NAME))
+    named = "decoder_start_token_id must lie in 0 to .* got 50257: set it in"
+    with pytest.raises(ValueError, match=named):
+        sl.generate(model, mel, max_tokens=2)
+    with pytest.raises(ValueError, match=named):
+        model.loss(mel, labels)
+
+
 @pytest.mark.parametrize("device", ["toaster", "cuda:99", 3.5])
 def test_devices_that_are_not_there(device):
     with pytest.raises(ValueError, match="device must be one that PyTorch has here"):

@@ -320,6 +320,20 @@ def test_a_loss_needs_start_and_pad(tmp_path, key):
     assert (found[:, 0] == 3).all()
 
 
+@pytest.mark.parametrize("framework", ["torch", "flax"])
+@pytest.mark.parametrize("key", ["decoder_start_token_id", "pad_token_id"])
+def test_start_and_pad_outside_the_vocabulary_are_named(tmp_path, key, framework):
+    pytest.importorskip("flax" if framework == "flax" else "torch")
+    path = changed(tmp_path, **{key: 1000})
+    (path / "generation_config.json").unlink()
+    model = sl.load(path, framework=framework)
+    named = f"{key} must lie in 0 to .*, the vocabulary, got 1000"
+    with pytest.raises(ValueError, match=named):
+        model.loss(some_waves().numpy(), np.array([[5, 6], [7, 8]]))
+    with pytest.raises(ValueError, match=named):
+        sl.generate(model, some_waves().numpy(), max_tokens=2)
+
+
 @pytest.mark.parametrize("part, named", [("encoder", "hubert"), ("decoder", "bert")])
 def test_unknown_parts_are_named(tmp_path, part, named):
     with pytest.raises(ValueError, match=f"whose {part} is {named}; speechlib has "):

@@ -62,7 +62,8 @@ def generate(
     given = _heard(model, inputs, lengths, memory_mask)
     settings = settings_of(model)
     if prompt is None:
-        prompt = generation_rules.prompt_of(settings, model.config.start)
+        c = model.config
+        prompt = generation_rules.prompt_of(settings, c.start, vocabulary=c.vocabulary)
     tokens = prompt_tokens(prompt, inputs, model.config.vocabulary)
     end, pad = end_and_pad(model)
     rules = generation_rules.rules_of(settings) if rules is None else rules
@@ -180,11 +181,8 @@ def settings_of(model) -> dict:
 
 def end_and_pad(model):
     """The tokens that end a text and the one that fills up after it."""
-    named = {name: value for name, value in settings_of(model).items() if value is not None}
-    settings = {"eos_token_id": model.config.end, "pad_token_id": model.config.pad} | named
-    end = tuple(generation_rules.end_tokens(settings))
-    pad = settings["pad_token_id"]
-    return end, end[0] if pad is None else pad
+    end, pad = generation_rules.end_and_pad(settings_of(model), model.config)
+    return tuple(end), pad
 
 
 def _heard(model, inputs, lengths, memory_mask):

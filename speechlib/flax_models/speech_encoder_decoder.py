@@ -79,7 +79,7 @@ class SpeechEncoderDecoder(nnx.Module):
         reads the labels shifted right by one: it never sees the token it must say."""
         c = self.config
         labels = inputs.tokens(labels, c.vocabulary, ignored=-100)
-        tokens = tokenizers.shift_tokens_right(labels, c.pad, c.start)
+        tokens = tokenizers.shift_tokens_right(labels, *c.pad_and_start())
         logits = self(waveform, tokens, lengths)
         return label_smoothed_cross_entropy(logits, labels, smoothing=0.0)
 

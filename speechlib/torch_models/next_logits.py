@@ -95,8 +95,5 @@ def settings_of(model) -> dict:
 
 def end_and_pad(model, device):
     """The tokens that end a text (a tensor) and the one that fills up after it."""
-    named = {name: value for name, value in settings_of(model).items() if value is not None}
-    settings = {"eos_token_id": model.config.end, "pad_token_id": model.config.pad} | named
-    end = generation_rules.end_tokens(settings)
-    pad = settings["pad_token_id"]
-    return torch.tensor(end, device=device), end[0] if pad is None else pad
+    end, pad = generation_rules.end_and_pad(settings_of(model), model.config)
+    return torch.tensor(end, device=device), pad

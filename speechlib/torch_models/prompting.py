@@ -46,8 +46,9 @@ def own_prompt(model, memory, language=None, task=None, timestamps=None, memory_
     A language that nobody named is heard in memory (batch, frames, width): the likeliest after
     the start token, for each row by itself.
     """
-    settings = settings_of(model)
-    prompt = generation_rules.prompt_of(settings, model.config.start, language, task, timestamps)
+    c, settings = model.config, settings_of(model)
+    wanted = (language, task, timestamps)
+    prompt = generation_rules.prompt_of(settings, c.start, *wanted, vocabulary=c.vocabulary)
     unheard = [place for place, token in enumerate(prompt) if token is None]
     device = next(model.parameters()).device
     rows = torch.tensor([0 if token is None else token for token in prompt], device=device)

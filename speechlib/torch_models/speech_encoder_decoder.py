@@ -77,7 +77,7 @@ class SpeechEncoderDecoder(nn.Module):
         c = self.config
         device = next(self.parameters()).device
         labels = inputs.tokens(labels, c.vocabulary, device, ignored=-100)
-        tokens = tokenizers.shift_tokens_right(labels, c.pad, c.start)
+        tokens = tokenizers.shift_tokens_right(labels, *c.pad_and_start())
         logits = self(waveform, tokens, lengths)
         return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
 

@@ -249,7 +249,7 @@ class Whisper(nn.Module):
         `encode`."""
         c = self.config
         labels = inputs.tokens(labels, c.vocabulary, self.encoder.conv1.weight.device, ignored=-100)
-        tokens = tokenizers.shift_tokens_right(labels, c.pad, c.start)
+        tokens = tokenizers.shift_tokens_right(labels, *c.pad_and_start())
         logits = self._logits(self.encode(mel, lengths), tokens)
         return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
 
