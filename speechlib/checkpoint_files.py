@@ -83,7 +83,8 @@ def write(model, folder, tensors, save_file, number_type):
             stacklevel=5,
         )
     folder = _made(folder)
-    if note := checkpoints.ours_alone(kind):
+    encoder = getattr(model, "encoder", None)
+    if note := checkpoints.ours_alone(kind, model.config, getattr(encoder, "config", None)):
         warnings.warn(note, stacklevel=5)
     carried = checkpoint.config if checkpoint else _first_token(model)
     config = checkpoints.settings_of(model, kind, carried)

@@ -133,16 +133,24 @@ def architecture_of_model(model):
     )
 
 
-def ours_alone(kind: Architecture) -> str | None:
-    """Why transformers cannot read a model of this kind, or None where it can."""
+def ours_alone(kind: Architecture, config, encoder) -> str | None:
+    """Why transformers cannot read a model of this kind, or None where it can.
+
+    config: the model's; encoder: its encoder's config, of a SpeechEncoderDecoder."""
     if kind.model_type != "speech-encoder-decoder":
         return None
     named = [part.architecture.model_type for part in kind.handed.values()]
+    what = f"of {' and '.join(named)}"
     if "whisper" not in named:
-        return None
+        if config.bridge is None or config.bridge[0] == encoder.width:
+            return None
+        what = (
+            f"whose bridge takes the {config.bridge[0]} features of an adapter, and not the "
+            f"{encoder.width} of the encoder's hidden_size,"
+        )
     return (
-        f"a SpeechEncoderDecoder of {' and '.join(named)} is speechlib's alone: sl.load reads the "
-        "folder back, transformers does not"
+        f"a SpeechEncoderDecoder {what} is speechlib's alone: sl.load reads the folder back, "
+        "transformers does not"
     )
 
 

@@ -34,7 +34,8 @@ def load(source, *, framework="torch", attention="sdpa", dtype="float32", device
 
 def save(model, folder):
     """Writes a folder that `load`, and transformers, read back to the same numbers. One with a
-    SpeechEncoderDecoder that has a part of Whisper only `load` reads; a warning says so.
+    SpeechEncoderDecoder that has a part of Whisper, or a bridge after an adapter of another width
+    than its encoder, only `load` reads; a warning says so.
 
     The tokenizer and other files come along from the folder that the model was loaded from; those
     that another model left in `folder` are removed, and a warning names them. A model made from a

@@ -250,6 +250,30 @@ def test_any_encoder_with_any_decoder(listener, speaker, tmp_path):
         assert_close(again, model(audio, labels.clamp(min=0), lengths), "saved and loaded")
 
 
+@pytest.mark.parametrize("adapter_width, alone", [(18, True), (20, False), (None, False)])
+def test_a_bridge_that_transformers_sizes_otherwise_is_told(adapter_width, alone, tmp_path):
+    """It takes the encoder's hidden_size for what comes out, also after an adapter."""
+    theirs = pytest.importorskip("transformers")
+    own = sl.load(folder("speech-encoder-decoder-a"))
+    decoder = sl.load(folder("speech-to-text-2-a"))
+    width = adapter_width or decoder.config.width  # None: the decoder's own, so no bridge
+    config = replace(own.encoder.config, adapter=True, adapter_width=width)
+    model = sl.SpeechEncoderDecoder(type(own.encoder)(config), decoder).eval()
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        sl.save(model, tmp_path)
+    said = [str(w.message) for w in seen if "speechlib's alone" in str(w.message)]
+    assert len(said) == alone and all("takes the 18 features of an adapter" in s for s in said)
+    if not hasattr(theirs, "Speech2Text2Config"):  # 4.46.3 is the last that reads such a folder
+        return
+    try:
+        theirs.SpeechEncoderDecoderModel.from_pretrained(tmp_path)
+    except RuntimeError as error:
+        assert alone and "enc_to_dec_proj" in str(error)
+    else:
+        assert not alone
+
+
 def test_only_the_feature_encoder_is_frozen(whole):
     model = sl.load(folder("speech-encoder-decoder-c"))
     model.freeze_feature_encoder()
