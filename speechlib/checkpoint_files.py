@@ -76,12 +76,7 @@ def write(model, folder, tensors, save_file, number_type):
     """
     architecture, kind = kind_of(model)
     checkpoint = getattr(model, "checkpoint", None)
-    if checkpoint is not None and not checkpoint.folder.is_dir():
-        warnings.warn(
-            f"{checkpoint.folder}, where the model came from, is no longer there: what it had of a "
-            f"tokenizer and a preprocessor_config.json is not saved; copy them into {folder}",
-            stacklevel=5,
-        )
+    _warn_where_gone(checkpoint, folder)
     folder = _made(folder)
     encoder = getattr(model, "encoder", None)
     if note := checkpoints.ours_alone(kind, model.config, getattr(encoder, "config", None)):
@@ -108,6 +103,15 @@ def write(model, folder, tensors, save_file, number_type):
             f"{folder} held another model; of that one {', '.join(left_over)} was removed, which "
             "would be read as this model's: what this one needs of it, write there now",
             stacklevel=5,
+        )
+
+
+def _warn_where_gone(checkpoint, folder):
+    if checkpoint is not None and not checkpoint.folder.is_dir():
+        warnings.warn(
+            f"{checkpoint.folder}, where the model came from, is no longer there: what it had of a "
+            f"tokenizer and a preprocessor_config.json is not saved; copy them into {folder}",
+            stacklevel=6,
         )
 
 

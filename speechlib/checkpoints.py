@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from speechlib import paths
+from speechlib import generation_rules, paths
 from speechlib.rename_rows import (
     ARCHITECTURES,
     BARE,
@@ -56,18 +56,24 @@ def open_checkpoint(source) -> Checkpoint:
     """A folder, a hub name ("openai/whisper-tiny") or a bundled name ("whisper-digits").
 
     Raises ValueError for a source that is none of these, a folder without `config.json`, files
-    that are not JSON, and an architecture that is not one of ours (named, with those that are).
+    that are not JSON, generation settings of another kind, and an architecture that is not one of
+    ours (named, with those that are).
     """
     folder = _resolve(source).resolve()
     config = read_json(folder / "config.json")
     architecture, kind = architecture_of(config, folder / "config.json")
-    generation = folder / "generation_config.json"
+    file = folder / "generation_config.json"
+    generation = read_json(file) if file.is_file() else {}
+    generation_rules.check_settings(generation, file)
+    for settings in (config, config.get("decoder")):
+        if isinstance(settings, dict):
+            generation_rules.check_settings(settings, folder / "config.json")
     return Checkpoint(
         folder=folder,
         architecture=architecture,
         kind=kind,
         config=config,
-        generation=read_json(generation) if generation.is_file() else {},
+        generation=generation,
     )
 
 
@@ -76,10 +82,12 @@ def architecture_of(config, where="config.json"):
 
     `where`: for the message of the ValueError that an unknown architecture or part raises.
     """
-    named = config.get("architectures") or BARE.get(config.get("model_type"))
+    named, model_type = config.get("architectures"), config.get("model_type")
+    named = named or (BARE.get(model_type) if isinstance(model_type, str) else None)
     name = named[0] if isinstance(named, list) else named
-    if name not in ARCHITECTURES:
-        came = name or f"model_type {config.get('model_type')!r}"
+    if not isinstance(name, str) or name not in ARCHITECTURES:
+        came = name or f"model_type {model_type!r}"
+        came = came if isinstance(came, str) else f"architectures {named!r}"
         raise ValueError(f"{where} asks for {came}; speechlib loads {', '.join(ARCHITECTURES)}")
     kind = ARCHITECTURES[name]
     if name != "SpeechEncoderDecoderModel":
@@ -97,7 +105,7 @@ def _part(config, name, known, where):
     """The model_type of the encoder or the decoder inside a SpeechEncoderDecoderModel."""
     part = config.get(name)
     came = part.get("model_type") if isinstance(part, dict) else None
-    if came not in known:
+    if not isinstance(came, str) or came not in known:
         raise ValueError(
             f"{where} asks for a SpeechEncoderDecoderModel whose {name} is "
             f"{came or 'not described'}; speechlib has {', '.join(known)}"

@@ -152,6 +152,61 @@ def settings_of(config: dict, generation_config: dict | None) -> dict:
     return settings
 
 
+def check_settings(settings: dict, where) -> None:
+    """Raises ValueError for an entry of another kind, such as text where token ids belong.
+
+    settings: a generation_config.json or config.json; where: for the message. null is no entry.
+    """
+    for names, (fits, expected) in _KINDS.items():
+        for name in names.split():
+            value = settings.get(name)
+            if value is not None and not fits(value):
+                came = repr(value) if len(repr(value)) < 80 else f"{repr(value)[:80]}..."
+                raise ValueError(
+                    f"expected {name} in {where} as {expected}, came {came}: correct it there, or "
+                    "take it out"
+                )
+
+
+def _whole(value):
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _wholes(value):
+    return isinstance(value, list) and all(map(_whole, value))
+
+
+def _pairs(value):
+    pairs = value if isinstance(value, list) else [value]
+    return all(isinstance(pair, list) and len(pair) == 2 and _whole(pair[0]) for pair in pairs)
+
+
+# entries -> (a test of their values, what is expected)
+_KINDS = {
+    "decoder_start_token_id pad_token_id no_timestamps_token_id max_initial_timestamp_index": (
+        _whole,
+        "a whole number",
+    ),
+    "eos_token_id": (
+        lambda value: _whole(value) or (_wholes(value) and value),
+        "a token id, or a list of them",
+    ),
+    "suppress_tokens begin_suppress_tokens": (_wholes, "a list of token ids"),
+    "forced_decoder_ids": (
+        lambda value: _pairs(value) and all(two is None or _whole(two) for _, two in value),
+        "a list of [position, token id]",
+    ),
+    "alignment_heads": (
+        lambda value: _pairs(value) and all(_whole(head) for _, head in value),
+        "a list of [layer, head]",
+    ),
+    "lang_to_id task_to_id": (
+        lambda value: isinstance(value, dict) and all(map(_whole, value.values())),
+        "names and their token ids",
+    ),
+}
+
+
 def rules_of(settings: dict, timestamps: bool | None = None) -> list:
     """The checkpoint's own rules, in the order in which they apply.
 
@@ -229,13 +284,14 @@ def prompt_of(
         prompt.append(silent)
     if not settings.get("lang_to_id"):  # no language to choose from: its place is left out
         prompt = [token for token in prompt if token is not None]
-    if vocabulary is not None:
-        _look_up(settings, prompt, vocabulary)
+    _look_up(settings, prompt, vocabulary)
     return prompt
 
 
 def _look_up(settings, prompt, vocabulary):
     """Are the prompt's tokens, and the languages that its None may become, in the vocabulary?"""
+    if vocabulary is None:
+        return
     configs.token_in(vocabulary, "decoder_start_token_id", prompt[0])
     entries = {
         "forced_decoder_ids": _forced(settings),

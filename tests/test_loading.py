@@ -446,6 +446,51 @@ def test_a_start_token_that_is_missing_is_named(copy):
         model.loss(mel, labels)
 
 
+@pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("suppress_tokens", "abc"),
+        ("suppress_tokens", [1, "2"]),
+        ("begin_suppress_tokens", 3),
+        ("lang_to_id", [1]),
+        ("task_to_id", {"transcribe": "x"}),
+        ("eos_token_id", "a"),
+        ("eos_token_id", []),
+        ("pad_token_id", [1]),
+        ("decoder_start_token_id", True),
+        ("no_timestamps_token_id", 4.5),
+        ("forced_decoder_ids", 7),
+        ("forced_decoder_ids", [1, 2]),
+        ("alignment_heads", [[1, None]]),
+    ],
+)
+def test_generation_settings_of_another_kind_are_named(copy, file, name, value):
+    settings = json.loads((copy / file).read_text()) | {name: value}
+    (copy / file).write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match=f"expected {name} in .*{file} as .*, came .*take it out"):
+        sl.load(copy)
+
+
+@pytest.mark.parametrize(
+    "changes, named",
+    [
+        ({"architectures": [["WhisperModel"]]}, r"asks for architectures \[\['WhisperModel'\]\];"),
+        ({"architectures": {"a": "WhisperModel"}}, "asks for architectures {'a'"),
+        ({"architectures": ["BertModel"], "decoder": "x"}, "asks for BertModel"),
+        ({"architectures": None, "model_type": ["whisper"]}, r"model_type \['whisper'\];"),
+        (
+            {"architectures": ["SpeechEncoderDecoderModel"], "encoder": {"model_type": ["wavlm"]}},
+            r"whose encoder is \['wavlm'\];",
+        ),
+    ],
+)
+def test_architectures_of_another_kind_are_named(copy, changes, named):
+    change_config(copy, **changes)
+    with pytest.raises(ValueError, match=named):
+        sl.load(copy)
+
+
 @pytest.mark.parametrize("device", ["toaster", "cuda:99", 3.5])
 def test_devices_that_are_not_there(device):
     with pytest.raises(ValueError, match="device must be one that PyTorch has here"):
