@@ -168,6 +168,11 @@ def _resolve(source) -> Path:
             f"expected a folder, a hub name or a bundled name, got {type(source).__name__}; "
             f'"whisper-digits", for example'
         )
+    if source == "":  # Path would take it for the working directory
+        raise ValueError(
+            'expected a folder, a hub name or a bundled name, got an empty text; "whisper-digits", '
+            'for example, or "." for the folder that you are in'
+        )
     folder = Path(source)
     if os.path.isdir(folder):
         if not (folder / "config.json").is_file():

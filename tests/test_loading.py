@@ -395,6 +395,13 @@ def test_sources_of_every_kind_are_refused_in_words(source):
         sl.load(source)
 
 
+def test_an_empty_name_is_not_the_working_directory(copy, monkeypatch):
+    monkeypatch.chdir(copy)
+    with pytest.raises(ValueError, match="got an empty text"):
+        sl.load("")
+    assert sl.load(".").checkpoint.folder == copy.resolve()
+
+
 @pytest.mark.parametrize(
     "file, content",
     [
