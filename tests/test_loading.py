@@ -484,7 +484,6 @@ def test_generation_settings_of_another_kind_are_named(copy, file, name, value):
     [
         ({"architectures": [["WhisperModel"]]}, r"asks for architectures \[\['WhisperModel'\]\];"),
         ({"architectures": {"a": "WhisperModel"}}, "asks for architectures {'a'"),
-        ({"architectures": ["BertModel"], "decoder": "x"}, "asks for BertModel"),
         ({"architectures": None, "model_type": ["whisper"]}, r"model_type \['whisper'\];"),
         (
             {"architectures": ["SpeechEncoderDecoderModel"], "encoder": {"model_type": ["wavlm"]}},
@@ -496,6 +495,11 @@ def test_architectures_of_another_kind_are_named(copy, changes, named):
     change_config(copy, **changes)
     with pytest.raises(ValueError, match=named):
         sl.load(copy)
+
+
+def test_a_decoder_entry_that_is_no_decoder_is_carried_along(copy, golden):
+    change_config(copy, decoder="ours")
+    assert_same_numbers(copy, golden)
 
 
 @pytest.mark.parametrize("device", ["toaster", "cuda:99", 3.5])
