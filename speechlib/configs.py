@@ -585,7 +585,7 @@ def token_in(vocabulary: int, name: str, token: int | None) -> int | None:
     if token is not None and not 0 <= token < vocabulary:
         raise ValueError(
             f"{name} must lie in 0 to {vocabulary - 1}, the vocabulary, got {token}: set it in the "
-            "checkpoint's config.json and generation_config.json (where it is missing, a published "
+            "checkpoint's config.json or generation_config.json (where it is missing, a published "
             "default counts)"
         )
     return token
