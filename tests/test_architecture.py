@@ -11,7 +11,7 @@ PACKAGE = ROOT / "speechlib"
 SHARED = {
     *("configs", "audio", "tokenizers", "position_embeddings", "attention_masks", "spec_augment"),
     *("generation_rules", "alignment", "ctc_decoding", "metrics", "checkpoints", "trace", "paths"),
-    *("sound_files", "rename_rows", "checkpoint_files", "vocabularies"),
+    *("sound_files", "rename_rows", "checkpoint_files", "vocabularies", "limits"),
 }
 SYSTEMS = {"whisper", "wavlm", "speech_to_text_2", "speech_encoder_decoder"}
 FRAMEWORKS = {"torch", "jax", "flax", "optax"}

@@ -411,6 +411,11 @@ def test_parts_that_do_not_fit(whole):
         (lambda m: m.decode([[5]], token_mask=[[1, 1]]), r"token mask of shape .*\(1, 1\)"),
         (lambda m: m.init_cache(3, 4, torch.ones(2, 4, 16)), "multiple of the memory's 2 rows"),
         (lambda m: m.decode([[5, 6]], cache=m.init_cache(1, 1)), "the cache has 1 slots"),
+        (
+            lambda m: m.decode([[5, 6]], cache=m.init_cache(4, 8, torch.ones(4, 5, 16))),
+            "made for a batch of 4, 1 came; make one with init_cache",
+        ),
+        (lambda m: m.decode([[5]] * 2, cache=m.init_cache(4, 8)), "batch of 4, 2 came"),
     ],
 )
 def test_what_comes_in_is_checked(whole, call, message):

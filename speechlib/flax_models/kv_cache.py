@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from speechlib import limits
 from speechlib.trace import is_open
 
 
@@ -32,11 +33,7 @@ class KVCache(nnx.Module):
         Raises ValueError for another batch than the cache was made for, and when it is full (which
         cannot be seen under `jit`).
         """
-        if len(key) != len(self.keys):
-            raise ValueError(
-                f"the cache was made for a batch of {len(self.keys)}, {len(key)} came; make one "
-                "with init_cache(batch, slots, memory) for this batch"
-            )
+        limits.cache_rows(len(self.keys), len(key))
         places, begin = self.places(key.shape[2]), self.length[...]
         for buffer, new in ((self.keys, key), (self.values, value)):
             new = new.astype(buffer.dtype)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from speechlib import attention_masks, position_embeddings
+from speechlib import attention_masks, limits, position_embeddings
 from speechlib.flax_models import inputs
 from speechlib.flax_models.kv_cache import DecoderCache, KVCache
 from speechlib.flax_models.transformer import Block, Fixed, chosen, is_dropped
@@ -91,6 +91,8 @@ class Speech2Text2(nnx.Module):
         c = self.config
         tokens = inputs.tokens(tokens, c.vocabulary)
         batch, new = tokens.shape
+        if cache is not None:  # now: a lone position would fit any number of rows
+            limits.cache_rows(len(cache.real), batch)
         past = 0 if cache is None else cache.length
         everything = jnp.arange(new if cache is None else cache.places(new))
         mask = attention_masks.causal_mask(past + jnp.arange(new), everything)

@@ -10,6 +10,8 @@ Notebook: 07_attention_variants
 
 import torch
 
+from speechlib import limits
+
 
 class KVCache:
     """Keys and values of one layer, for up to `slots` tokens."""
@@ -27,11 +29,7 @@ class KVCache:
 
         Raises ValueError for another batch than the cache was made for, and when it is full.
         """
-        if len(key) != len(self.keys):
-            raise ValueError(
-                f"the cache was made for a batch of {len(self.keys)}, {len(key)} came; make one "
-                "with init_cache(batch, slots, memory) for this batch"
-            )
+        limits.cache_rows(len(self.keys), len(key))
         end = self.length + key.shape[2]
         if end > self.keys.shape[2]:
             raise ValueError(

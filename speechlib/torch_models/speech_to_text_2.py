@@ -14,7 +14,7 @@ import math
 import torch
 from torch import nn
 
-from speechlib import attention_masks, position_embeddings
+from speechlib import attention_masks, limits, position_embeddings
 from speechlib.torch_models import inputs
 from speechlib.torch_models.kv_cache import DecoderCache, KVCache
 from speechlib.torch_models.linear import linear
@@ -100,6 +100,8 @@ class Speech2Text2(nn.Module):
         c, table = self.config, self.token_embedding.weight
         tokens = inputs.tokens(tokens, c.vocabulary, table.device)
         batch, new = tokens.shape
+        if cache is not None:  # now: a lone position would fit any number of rows
+            limits.cache_rows(len(cache.real), batch)
         past = 0 if cache is None else cache.length
         everything = torch.arange(past + new, device=tokens.device)
         # also for a lone token, which may look at all: the rule may be somebody else's (`use`)
