@@ -47,6 +47,8 @@ def test_arrays_lists_and_other_number_types_give_the_same_logits(model, mel):
         (dict(mel=None), "expected mel .*NoneType"),
         (dict(mel="speech"), "expected mel .*str"),
         (dict(mel=torch.zeros(2, 80, 80).int()), "expected mel .*floating-point"),
+        (dict(mel=torch.full((2, 80, 80), float("nan"))), "expected a finite mel, got NaN"),
+        (dict(mel=torch.full((2, 80, 80), float("inf"))), "expected a finite mel, .*is the wave"),
         (dict(tokens=None), "expected tokens .*NoneType"),
         (dict(tokens=[[1, 2], [3]]), "expected tokens .*unequal length"),
         (dict(tokens=torch.ones(2, 3)), "whole numbers, got torch.float32"),
@@ -62,6 +64,9 @@ def test_wrong_input_is_named(model, mel, wrong, said):
     given = dict(mel=mel, tokens=TOKENS) | wrong
     with pytest.raises(ValueError, match=said):
         model(**given)
+    if "mel" in wrong:
+        with pytest.raises(ValueError, match=said):
+            model.encode(given["mel"])
 
 
 @torch.no_grad()
@@ -110,7 +115,7 @@ def test_no_block_is_dropped_while_a_cache_is_filled(mel):
         (dict(model="whisper-digits"), "expected a model .*got str"),
         (dict(model=torch.nn.Linear(2, 2)), "expected a model .*got Linear"),
         (dict(inputs=None), "expected mel"),
-        (dict(inputs=torch.full((2, 80, 80), float("nan"))), "finite memory"),
+        (dict(inputs=torch.full((2, 80, 80), float("nan"))), "expected a finite mel, got NaN"),
         (dict(max_tokens=2.5), "max_tokens must be a whole number"),
         (dict(max_tokens=None), "max_tokens must be a whole number"),
         (dict(prompt=[]), "at least one token"),

@@ -89,7 +89,7 @@ class AudioEncoder(nn.Module):
 
     def checked(self, mel):
         """A mel of the window's shape, (batch, mel bins, mel frames), in the model's number type;
-        ValueError for any other."""
+        ValueError for any other, and for numbers that are not finite."""
         bins, frames = self.config.mel_bins, self.config.mel_frames
         mel = inputs.numbers(mel, "mel (batch, mel bins, mel frames)", self.conv1.weight)
         if mel.dim() != 3 or tuple(mel.shape[1:]) != (bins, frames):
@@ -98,6 +98,8 @@ class AudioEncoder(nn.Module):
                 f"{tuple(mel.shape)}; speechlib.audio.log_mel(wave, mel_bins={bins}, "
                 f"pad_to_seconds={frames / 100:g})[None] makes it"
             )
+        if not torch.isfinite(mel).all():
+            raise ValueError("expected a finite mel, got NaN or infinity: is the wave finite?")
         return mel
 
 
