@@ -137,6 +137,32 @@ def test_rules_are_asked_inside_the_compiled_program(model, theirs):
     assert not set(found.tokens[:, 1:].ravel()) & set(first)
 
 
+def test_what_a_rule_raises_arrives_as_it_is(model, capfd):
+    """Not as an error of JAX with tracebacks printed; also from a program compiled before."""
+    waveform = given()[0]
+    broken = []
+
+    def later(logits, tokens, begin):
+        if tokens.shape[1] == begin + 1 and broken:
+            raise ZeroDivisionError("a rule of mine")
+        return np.ones(logits.shape, dtype=bool)
+
+    def nothing(logits, tokens, begin):
+        return np.zeros(logits.shape, dtype=bool)
+
+    with pytest.raises(ValueError, match="expected at least one allowed token") as error:
+        sl.generate(model, waveform, max_tokens=4, rules=[nothing])
+    assert type(error.value) is ValueError
+    whole = sl.generate(model, waveform, max_tokens=3, rules=[later])
+    broken.append(True)
+    with pytest.raises(ZeroDivisionError, match="a rule of mine"):
+        sl.generate(model, waveform, max_tokens=3, rules=[later])
+    broken.clear()
+    again = sl.generate(model, waveform, max_tokens=3, rules=[later])
+    assert again.tokens.tolist() == whole.tokens.tolist() and not generation._raised
+    assert "Traceback" not in "".join(capfd.readouterr())
+
+
 def test_public_generate_takes_what_pytorch_takes():
     import inspect
 
@@ -350,6 +376,10 @@ def test_what_is_not_built_in_flax_is_named(model):
         sl.load(GOLDEN / "whisper-a", framework="flax")
     with pytest.raises(ValueError, match="beams=2 is not built in Flax"):
         sl.generate(model, given()[0], max_tokens=3, beams=2)
+    with pytest.raises(ValueError, match="^draft=SpeechEncoderDecoder is not built in Flax"):
+        sl.generate(model, given()[0], max_tokens=3, draft=model)
+    with pytest.raises(ValueError, match="early_stopping='never' is not"):
+        sl.generate(model, given()[0], max_tokens=3, early_stopping="never")
 
 
 def test_a_pickle_needs_pytorch_to_be_opened():

@@ -9,6 +9,7 @@ shape. Padding in front of a prompt stays in the buffer and is hidden by a mask.
 Notebook: 19_flax
 """
 
+import itertools
 import numbers
 from dataclasses import dataclass
 
@@ -20,6 +21,9 @@ from flax import nnx
 from speechlib import generation_rules
 from speechlib.flax_models import inputs as checked
 from speechlib.trace import is_open
+
+_searches = itertools.count()
+_raised = {}  # number of a search -> what a rule raised: a compiled program has no exceptions
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,11 @@ def generate(
     for name, value in other.items():
         plain = {"beams": 1, "length_penalty": 1.0, "early_stopping": False, "temperature": 0.0}
         if value != plain.get(name):
+            # a draft is a whole model, too much for one line
+            scalar = isinstance(value, numbers.Number | str | None)
+            came = repr(value) if scalar else type(value).__name__
             raise ValueError(
-                f"{name}={value!r} is not built in Flax, which has greedy search; "
+                f"{name}={came} is not built in Flax, which has greedy search; "
                 'speechlib.load(source, framework="torch") has it'
             )
     if not isinstance(max_tokens, numbers.Integral) or max_tokens < 1:
@@ -73,19 +80,24 @@ def generate(
     if pad == model.config.start or front.all(axis=1).any():
         front[:] = False  # such a pad token is a token
     search = greedy_search if is_open() else _compiled  # compiled, it shows nobody what is inside
+    number = next(_searches) % 2**31
     found = search(
-        *(model, *given, tokens, ~front), max_tokens=int(max_tokens), end=end, pad=pad,
+        *(model, *given, tokens, ~front, number), max_tokens=int(max_tokens), end=end, pad=pad,
         rules=tuple(rules), cached=bool(cache),
     )  # fmt: skip
     buffer, steps, count = map(np.asarray, found)
+    if number in _raised:
+        raise _raised.pop(number)
     return Generation(buffer[:, : tokens.shape[1] + count], steps.sum(axis=1), steps[:, :count])
 
 
 def greedy_search(
-    model, inputs, lengths, memory_mask, tokens, real, *, max_tokens, end, pad, rules, cached
-):
+    model, inputs, lengths, memory_mask, tokens, real, number,
+    *, max_tokens, end, pad, rules, cached,
+):  # fmt: skip
     """-> tokens (batch, prompt + max_tokens), log-probabilities (batch, max_tokens), steps done.
 
+    number: of this search, under which is kept what a rule raises.
     Everything that is no array (after `*`) is part of the program: another value compiles again.
     """
     memory = inputs
@@ -103,7 +115,7 @@ def greedy_search(
 
     def one_step(state):
         buffer, steps, step, finished, logits, kept = state
-        logits = _ruled(rules, logits, buffer, begin, begin + step)
+        logits = _ruled(rules, logits, buffer, begin, begin + step, number)
         sure = jax.nn.log_softmax(logits)
         chosen = jnp.where(finished, pad, logits.argmax(axis=-1).astype(buffer.dtype))
         sure = jnp.where(finished, 0.0, sure.max(axis=-1))
@@ -158,18 +170,25 @@ def _reader(model, memory, memory_mask, buffer, real, begin, cached):
     return read_new, arrays
 
 
-def _ruled(rules, logits, tokens, begin, count):
+def _ruled(rules, logits, tokens, begin, count, number):
     """logits (batch, vocabulary) with minus infinity where a rule forbids a token. Rules are NumPy:
-    the compiled program calls them back."""
+    the compiled program calls them back. What one raises waits in `_raised`; all is allowed then,
+    and `generate` raises it when the program has returned."""
     if not rules:
         return logits
 
-    def allowed(logits, tokens, count):
+    def allowed(logits, tokens, count, number):
         logits, tokens = np.asarray(logits), np.asarray(tokens)[:, : int(count)]
-        return generation_rules.allowed_tokens(rules, logits, tokens, begin)
+        try:
+            if int(number) not in _raised:
+                return generation_rules.allowed_tokens(rules, logits, tokens, begin)
+        except Exception as error:
+            _raised[int(number)] = error
+        return np.ones(logits.shape, dtype=bool)
 
     shape = jax.ShapeDtypeStruct(logits.shape, bool)
-    return jnp.where(jax.pure_callback(allowed, shape, logits, tokens, count), logits, -jnp.inf)
+    left = jax.pure_callback(allowed, shape, logits, tokens, count, number)
+    return jnp.where(left, logits, -jnp.inf)
 
 
 def settings_of(model) -> dict:
