@@ -10,6 +10,8 @@ Notebook: 12_ctc
 
 import numpy as np
 
+from speechlib import limits
+
 NEVER = float("-inf")
 
 
@@ -39,8 +41,7 @@ def prefix_beam(log_probs, beams=10, blank=0) -> list[tuple[list[int], float]]:
     Raises ValueError for another shape, a blank that is no class, and beams below 1.
     """
     log_probs = _checked(log_probs, blank)
-    if beams < 1:
-        raise ValueError(f"expected at least one beam, got {beams}")
+    limits.whole_number("beams", beams, 1)
     # text so far -> log-probability of its alignments that end in a blank, and in its last label
     texts = {(): (0.0, NEVER)}
     for frame in log_probs.tolist():

@@ -85,7 +85,9 @@ def test_classes_of_probability_0_take_no_place():
         ((np.zeros(3),), "one utterance"),
         ((np.zeros((2, 3, 4)),), "one utterance"),
         ((np.full((2, 3), np.nan),), "NaN"),
-        ((np.zeros((2, 3)), 0), "at least one beam"),
+        ((np.zeros((2, 3)), 0), "beams must be a whole number of at least 1, got 0"),
+        ((np.zeros((2, 3)), "a"), "beams must be a whole number of at least 1, got 'a'"),
+        ((np.zeros((2, 3)), 2.5), "beams must be a whole number of at least 1, got 2.5"),
         ((np.zeros((2, 3)), 5, 3), "0 to 2, got 3"),
     ],
 )

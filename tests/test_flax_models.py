@@ -420,6 +420,7 @@ def test_a_checkpoint_that_does_not_fit(folder, tmp_path):
         (lambda m, w: m.decode([[3]], np.ones((1, 5, 12)), [[1]]), "memory mask of shape"),
         (lambda m, w: m.decode([[3]], cache=m.init_cache(4, 8)), "batch of 4, 1 came"),
         (lambda m, w: m.decode([[3]] * 2, cache=m.init_cache(4, 8)), "batch of 4, 2 came"),
+        (lambda m, w: m.init_cache(2, "a"), "slots must be a whole number of at least 1, got 'a'"),
         (lambda m, w: m.resize_token_embeddings(3), "the vocabulary you want"),
         (lambda m, w: sl.generate(m, w, max_tokens=0), "at least 1, got 0"),
         (lambda m, w: sl.generate(m, w, max_tokens=2, prompt=[[2]]), "3 rows"),

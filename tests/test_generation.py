@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import speechlib as sl
-from speechlib import generation_rules
+from speechlib import generation_rules, limits
 from speechlib.torch_models import generation
 
 ARRAYS = dict(np.load(GOLDEN / "generation.npz"))
@@ -170,6 +170,20 @@ def test_a_seed_repeats_and_heat_spreads(models):
     rules = [generation_rules.Suppress((1, 2, 3))]
     found = sl.generate(model, mel, max_tokens=20, temperature=9.0, seed=0, rules=rules)
     assert not np.isin(found.tokens[:, 4:], (1, 2, 3)).any()
+
+
+def test_the_widest_numbers_that_are_taken_work(models):
+    """Beyond them a division left the numbers, and PyTorch or Python complained."""
+    model, mel = models["whisper-a"], inputs(outputs("whisper-a"))[0]
+    rules = [generation_rules.Suppress((1, 2, 3))]
+    for temperature in limits.TEMPERATURES:
+        for seed in limits.SEEDS:
+            options = {"temperature": temperature, "seed": seed, "rules": rules}
+            found = sl.generate(model, mel, max_tokens=4, **options)
+            assert torch.isfinite(found.scores).all()
+    for penalty in (-limits.LENGTH_PENALTY, limits.LENGTH_PENALTY):
+        found = sl.generate(model, mel, max_tokens=9, beams=2, length_penalty=penalty)
+        assert torch.isfinite(found.scores).all()
 
 
 def test_beams_share_one_memory(models):

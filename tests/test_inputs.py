@@ -83,8 +83,12 @@ def test_wrong_memory_labels_and_caches_are_named(model, mel):
         model.init_cache(3, 2, memory)
     with pytest.raises(ValueError, match="batch of 2, 1 came"):
         model.decode(TOKENS[:1], cache=model.init_cache(2, 2, memory))
-    with pytest.raises(ValueError, match="at least one slot"):
-        model.init_cache(2, 0, memory)
+    for slots in (0, "a", 2.5):
+        with pytest.raises(ValueError, match="slots must be a whole number of at least 1, got"):
+            model.init_cache(2, slots, memory)
+    for batch in (-2, "a", 2.0):
+        with pytest.raises(ValueError, match="batch must be a whole number of at least 0, got"):
+            model.init_cache(batch, 2, memory)
     for labels in ([[3, 62], [4, 5]], [[3, -5], [4, 5]]):
         with pytest.raises(ValueError, match="labels must lie in 0 to 61"):
             model.loss(mel, labels)
@@ -137,6 +141,13 @@ def test_no_block_is_dropped_while_a_cache_is_filled(mel):
         (dict(early_stopping="always"), "early_stopping must be True, False"),
         (dict(beams=2, temperature=0.5), "beams and temperature exclude each other"),
         (dict(length_penalty=float("nan")), "length_penalty must be a number"),
+        (dict(beams=2, length_penalty=400), "length_penalty must be .* -10 to 10, got 400"),
+        (dict(beams=2, length_penalty=-300), "length_penalty must be .* -10 to 10, got -300"),
+        (dict(length_penalty=10**400), "length_penalty must be a number from -10 to 10"),
+        (dict(temperature=1e-39), "temperature must be 0 .* from 1e-30 to 1e.30, got 1e-39"),
+        (dict(temperature=1e300), "temperature must be 0 .* from 1e-30 to 1e.30, got 1e.300"),
+        (dict(temperature=float("nan")), "temperature must be 0 .*got nan"),
+        (dict(temperature=0.5, seed=2**70), r"seed must be .* from -2\*\*63 to 2\*\*64 - 1"),
         (dict(memory_mask=ONES), "memory_mask is for a lone decoder"),
         (dict(draft=torch.nn.Linear(2, 2)), "smaller model as draft, got Linear"),
     ],

@@ -318,6 +318,9 @@ def test_transcribe_with_a_ctc_model(whole, tmp_path, beams):
     assert said.text == spelt.strip() != ""
     with pytest.raises(ValueError, match="words: only Whisper has that"):
         sl.transcribe(wave[0].numpy(), tmp_path, words=True)
+    for odd in ("x", 2.5, 0):
+        with pytest.raises(ValueError, match="beams must be a whole number of at least 1, got"):
+            sl.transcribe(wave[0].numpy(), tmp_path, beams=odd)
 
 
 # --- what is refused ------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from speechlib import generation_rules
+from speechlib import generation_rules, limits
 from speechlib.flax_models import inputs as checked
 from speechlib.trace import is_open
 
@@ -64,8 +64,7 @@ def generate(
                 f"{name}={came} is not built in Flax, which has greedy search; "
                 'speechlib.load(source, framework="torch") has it'
             )
-    if not isinstance(max_tokens, numbers.Integral) or max_tokens < 1:
-        raise ValueError(f"max_tokens must be a whole number of at least 1, got {max_tokens!r}")
+    limits.whole_number("max_tokens", max_tokens, 1)
     given = _heard(model, inputs, lengths, memory_mask)
     settings = settings_of(model)
     if prompt is None:

@@ -20,8 +20,7 @@ class KVCache(nnx.Module):
     """Keys and values of one layer, for up to `slots` tokens."""
 
     def __init__(self, batch, heads, slots, head_width, dtype=jnp.float32):
-        if slots < 1:
-            raise ValueError(f"a cache needs at least one slot, got {slots}")
+        limits.cache_size(batch, slots)
         shape = (batch, heads, slots, head_width)
         self.keys = nnx.Cache(jnp.zeros(shape, dtype))
         self.values = nnx.Cache(jnp.zeros(shape, dtype))

@@ -9,12 +9,9 @@ their own.
 Notebook: 07_attention_variants (the cache), 09_whisper (greedy search)
 """
 
-import math
-import numbers
-
 import torch
 
-from speechlib import generation_rules
+from speechlib import generation_rules, limits
 from speechlib.torch_models import beam_search, speculative
 from speechlib.torch_models.next_logits import (
     Generation,
@@ -101,8 +98,7 @@ def generate_from(
 
     search: from `search_named`; None: greedy.
     """
-    if not isinstance(max_tokens, numbers.Integral) or max_tokens < 1:
-        raise ValueError(f"max_tokens must be a whole number of at least 1, got {max_tokens!r}")
+    limits.whole_number("max_tokens", max_tokens, 1)
     if memory is not None and not torch.isfinite(memory).all():
         raise ValueError("expected a finite memory, got NaN or infinity: is the mel finite?")
     if prompt is None:
@@ -192,30 +188,15 @@ def search_named(
     beams=1, length_penalty=1.0, early_stopping=False, temperature=0.0, seed=None, drafted=None
 ):
     """The options of `generate` -> (a key of SEARCHES, what that search needs to know)."""
-    if not isinstance(beams, numbers.Integral) or isinstance(beams, bool) or beams < 1:
-        raise ValueError(f"beams must be a whole number of at least 1, got {beams!r}")
-    for name, number in (("temperature", temperature), ("length_penalty", length_penalty)):
-        real = isinstance(number, numbers.Real) and not isinstance(number, bool)
-        if not real or not math.isfinite(number):
-            raise ValueError(f"{name} must be a number, got {number!r}")
-    if temperature < 0:
-        raise ValueError(f"temperature must be 0 (greedy) or more, got {temperature!r}")
-    if not isinstance(early_stopping, bool) and early_stopping != "never":
-        raise ValueError(f'early_stopping must be True, False or "never", got {early_stopping!r}')
-    if seed is not None and not isinstance(seed, numbers.Integral):
-        raise ValueError(f"seed must be a whole number or None, got {seed!r}")
-    chosen = [n for n, on in (("beams", beams > 1), ("temperature", temperature > 0),
-                              ("draft", bool(drafted))) if on]  # fmt: skip
-    if len(chosen) > 1:
-        raise ValueError(f"{' and '.join(chosen)} exclude each other; choose one")
+    limits.search_options(beams, length_penalty, early_stopping, temperature, seed, drafted)
     if beams > 1:
         return "beams", {
             "beams": int(beams),
-            "length_penalty": length_penalty,
+            "length_penalty": float(length_penalty),
             "early_stopping": early_stopping,
         }
     if temperature > 0:
-        return "sampling", {"temperature": temperature, "generator": _generator(seed)}
+        return "sampling", {"temperature": float(temperature), "generator": _generator(seed)}
     return ("speculative", drafted) if drafted else ("greedy", {})
 
 

@@ -8,6 +8,8 @@ matrix product deep inside complains about it, or gives a wrong answer without c
 import numpy as np
 import torch
 
+from speechlib import limits
+
 
 def as_tensor(values, expected):
     """Tensors stay as they are; `expected`: for the message, "tokens (batch, tokens)"."""
@@ -80,6 +82,7 @@ def memory(values, batch, width, like):
 
 def memory_rows(memory, batch):
     """Rows of a memory that `batch` token rows share evenly, as beams do; None: no memory."""
+    limits.whole_number("batch", batch, 0)
     if memory is None:
         return batch
     if batch != len(memory) and (not len(memory) or batch % len(memory)):

@@ -17,8 +17,7 @@ class KVCache:
     """Keys and values of one layer, for up to `slots` tokens."""
 
     def __init__(self, batch, heads, slots, head_width, dtype=torch.float32, device="cpu"):
-        if slots < 1:
-            raise ValueError(f"a cache needs at least one slot, got {slots}")
+        limits.cache_size(batch, slots)
         shape = (batch, heads, slots, head_width)
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
