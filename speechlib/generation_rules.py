@@ -340,7 +340,8 @@ def _choose(settings, table_name: str, name: str, kind: str) -> int:
 def _language_token(language: str) -> str:
     if not isinstance(language, str):
         raise ValueError(f'expected a language such as "en", got {language!r}')
-    return language if language.startswith("<|") else f"<|{language.lower()}|>"
+    language = language.lower()
+    return language if language.startswith("<|") else f"<|{language}|>"
 
 
 def _wants_times(settings, timestamps: bool | None) -> bool:

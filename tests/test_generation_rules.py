@@ -97,6 +97,7 @@ def test_prompts():
     assert prompt(a) == [41, None, 49]
     assert prompt(a, language="en", task="transcribe") == [41, 43, 45, 49]
     assert prompt(a, language="<|de|>", task="translate") == [41, 42, 44, 49]
+    assert prompt(a, language="<|DE|>") == prompt(a, language="DE")
     assert prompt(a, language="DE") == [41, 42, 45, 49]  # transcribing goes without saying
     assert prompt(a, task="translate") == [41, None, 44, 49]
     assert prompt(a, language="en", timestamps=True) == [41, 43, 45]

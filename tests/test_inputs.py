@@ -187,7 +187,7 @@ def test_transcribe_needs_sound(model, wrong, said):
 def test_a_model_of_one_language_may_be_asked_for_it():
     model = sl.load("whisper-digits")
     wave = sl.corpus.digits("test")[0].wave()
-    for language in ("en", "<|en|>"):
+    for language in ("en", "<|en|>", "EN", "<|EN|>"):
         assert sl.transcribe(wave, model, language=language) == sl.transcribe(wave, model)
     with pytest.raises(ValueError, match="no language to choose: leave out '<|de|>'"):
         sl.transcribe(wave, model, language="de")

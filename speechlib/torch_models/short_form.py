@@ -131,7 +131,7 @@ def prompt_for(model, memory, language, task, timestamps=None):
     if language is not None and not settings.get("lang_to_id"):
         own = generation.own_prompt(model, memory)
         spoken = language_of(own[0].tolist(), tokenizer_of(model))
-        language = None if language in (spoken, f"<|{spoken}|>") else language
+        language = None if str(language).lower() in (spoken, f"<|{spoken}|>") else language
     # naming a task overrules what the checkpoint forces: its language, say
     forced = task == "transcribe" and language is None and settings.get("forced_decoder_ids")
     return generation.own_prompt(model, memory, language, None if forced else task, timestamps)
