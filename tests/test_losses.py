@@ -246,6 +246,9 @@ def test_contrastive_loss_by_hand():
         total -= torch.log_softmax(torch.stack(scores), 0)[0]
     ours = losses.contrastive_loss(predicted, quantized, hidden, negatives, temperature=0.2)
     torch.testing.assert_close(ours, total)
+    for wrong in (negatives + 5 * np.arange(2)[:, None, None], negatives - 5):  # Hugging Face's
+        with pytest.raises(ValueError, match="must lie in 0 to 4, got .* inside their own row"):
+            losses.contrastive_loss(predicted, quantized, hidden, wrong)
 
 
 def test_contrastive_and_diversity_loss_as_hugging_face():

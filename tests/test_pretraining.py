@@ -121,6 +121,9 @@ def test_what_does_not_fit(model, golden):
         model(wave, hidden=np.ones((3, 2), bool))
     with pytest.raises(ValueError, match="int64"):
         model(wave, hidden=np.ones((3, 24), int))
+    hidden = np.ones((3, 24), bool)
+    with pytest.raises(ValueError, match=r"negatives must .* 0 to 23, got 0 to 106: .*row \* 24"):
+        model.loss(wave, hidden=hidden, negatives=np.full((3, 24, 2), [0, 106]))
     del model.encoder.mask_embedding
     with pytest.raises(ValueError, match="hides frames"):
         sl.PretrainingModel(model.encoder, PretrainingConfig())

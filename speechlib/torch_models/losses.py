@@ -227,9 +227,17 @@ def contrastive_loss(predicted, quantized, hidden, negatives, temperature=0.1):
     predicted, quantized (batch, frames, width); hidden (batch, frames) bool: the frames to guess;
     negatives (batch, frames, count) frame numbers from `sample_negatives`. Score: cosine /
     temperature. A negative that equals the right code vector is no negative, and left out.
+    Raises ValueError for frame numbers outside the row.
     """
     rows = torch.arange(len(hidden), device=predicted.device)[:, None, None]
     hidden, negatives = (torch.as_tensor(x, device=predicted.device) for x in (hidden, negatives))
+    frames = quantized.shape[1]
+    if ((negatives < 0) | (negatives >= frames)).any():
+        raise ValueError(
+            f"negatives must lie in 0 to {frames - 1}, got {int(negatives.min())} to "
+            f"{int(negatives.max())}: they are frame numbers inside their own row; of Hugging "
+            f"Face's take away row * {frames}"
+        )
     wrong = quantized[rows, negatives]  # (batch, frames, count, width)
     same = (wrong == quantized[:, :, None]).all(-1)
     choices = torch.cat([quantized[:, :, None], wrong], dim=2)
