@@ -63,9 +63,13 @@ def as_wave(wave):
     that their power is not.
     """
     try:
-        wave = np.asarray(wave)
-    except ValueError as error:
-        raise ValueError(f"expected a mono wave (samples,), came {type(wave).__name__}") from error
+        # a tensor that learns, or lies on another device, is no array for NumPy
+        wave = np.asarray(wave.detach().cpu() if hasattr(wave, "detach") else wave)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"expected a mono wave (samples,), came {type(wave).__name__} that NumPy cannot read: "
+            "give samples as float32"
+        ) from error
     if wave.ndim != 1 or wave.size == 0:
         raise ValueError(
             f"expected a mono wave (samples,) with samples in it, came shape {wave.shape}: "
@@ -80,7 +84,7 @@ def as_wave(wave):
             f"expected finite samples, but {(~np.isfinite(wave)).sum()} of {wave.size} are NaN or "
             "infinite: remove them (numpy.nan_to_num) or record again"
         )
-    if np.abs(wave).max() > LOUDEST:
+    if float(np.abs(wave).max()) > LOUDEST:  # a float16 cannot be compared with it
         raise ValueError(
             f"expected samples with full scale 1, came {np.abs(wave).max():.1g}: divide the wave "
             "by its largest value"

@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 import soundfile
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -90,6 +91,17 @@ def test_float64_and_int16_give_the_features_of_float32():
     expected = audio.log_mel(whole.astype(np.float32) / 32768)
     np.testing.assert_array_equal(audio.log_mel(whole), expected)
     np.testing.assert_array_equal(audio.log_mel(whole / 32768.0), expected)
+
+
+def test_half_precision_and_tensors_that_learn_are_waves(recwarn):
+    half = speechlike(800).astype(np.float16)
+    wave = audio.as_wave(half)
+    assert wave.dtype == np.float32 and not recwarn.list
+    np.testing.assert_array_equal(wave, half)
+    for tensor in (torch.from_numpy(half), torch.from_numpy(wave)):
+        np.testing.assert_array_equal(audio.as_wave(tensor.requires_grad_()), half)
+    with pytest.raises(ValueError, match="came Tensor that NumPy cannot read: give .* float32"):
+        audio.as_wave(torch.zeros(800, dtype=torch.bfloat16))
 
 
 def test_the_input_is_not_changed():

@@ -413,6 +413,8 @@ def test_a_checkpoint_that_does_not_fit(folder, tmp_path):
         (lambda m, w: m.encode(w, [200, 19, 200]), "at least 20 samples"),
         (lambda m, w: m.loss(w, [[30]] * 3), "labels must lie in 0 to 29, got 30 to 30"),
         (lambda m, w: m.decode([[-1]]), "tokens must lie in 0 to 29"),
+        (lambda m, w: m.decode([["a", "b"]]), "a list of something else than numbers"),
+        (lambda m, w: m.decode([[3], [4, 5]]), "rows of unequal length"),
         (lambda m, w: m.decode([[1.0]]), "tokens as whole numbers"),
         (lambda m, w: m.decode([[3]], token_mask=[[0.5]]), "token mask of True"),
         (lambda m, w: m.decode([[3]], token_mask=[[1, 1]]), "token mask of shape"),

@@ -51,6 +51,8 @@ def test_arrays_lists_and_other_number_types_give_the_same_logits(model, mel):
         (dict(mel=torch.full((2, 80, 80), float("inf"))), "expected a finite mel, .*is the wave"),
         (dict(tokens=None), "expected tokens .*NoneType"),
         (dict(tokens=[[1, 2], [3]]), "expected tokens .*unequal length"),
+        (dict(tokens=[["a", "b"]]), "expected tokens .*a list of something else than numbers"),
+        (dict(tokens=[None, 3]), "expected tokens .*a list of something else than numbers"),
         (dict(tokens=torch.ones(2, 3)), "whole numbers, got torch.float32"),
         (dict(tokens=ONES), "whole numbers, got torch.bool"),
         (dict(token_mask=ONES[:1]), r"\(2, 3\), past tokens included, got \(1, 3\)"),

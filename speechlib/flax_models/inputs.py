@@ -15,12 +15,15 @@ def as_array(values, expected):
     if isinstance(values, jax.Array | np.ndarray):
         return values
     try:
-        values = np.asarray(values)
-        if values.dtype.kind not in "biufc":
+        array = np.asarray(values)
+        if array.dtype.kind not in "biufc":
             raise TypeError
-        return values
+        return array
     except (TypeError, ValueError, RuntimeError) as error:
-        what = "rows of unequal length" if isinstance(values, list) else type(values).__name__
+        what = type(values).__name__
+        if isinstance(values, list):  # NumPy's own error is about the shape
+            ragged = isinstance(error, ValueError)
+            what = "rows of unequal length" if ragged else "a list of something else than numbers"
         raise ValueError(f"expected {expected}, got {what}") from error
 
 

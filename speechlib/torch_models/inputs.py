@@ -18,7 +18,10 @@ def as_tensor(values, expected):
     try:
         return torch.as_tensor(np.asarray(values))
     except (TypeError, ValueError, RuntimeError) as error:
-        what = "rows of unequal length" if isinstance(values, list) else type(values).__name__
+        what = type(values).__name__
+        if isinstance(values, list):  # NumPy's own error is about the shape
+            ragged = isinstance(error, ValueError)
+            what = "rows of unequal length" if ragged else "a list of something else than numbers"
         raise ValueError(f"expected {expected}, got {what}") from error
 
 
