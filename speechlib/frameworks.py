@@ -73,6 +73,9 @@ def generate(
     rules: a list of `generation_rules`; None: the checkpoint's own; []: none.
     `torch_models.generation.generate` says what the searches do and what is refused. A Flax model
     has greedy search, the whole of it one compiled program.
+    Where a Speech2Text2 writes the pad token in the middle of a text, or a prompt is padded, the
+    tokens are those of transformers 4.46.3 with use_cache=False: its cached path gives padding
+    other positions.
     """
     options = dict(locals())
     model, inputs = options.pop("model"), options.pop("inputs")
