@@ -112,7 +112,8 @@ def test_every_import_of_the_package_is_declared():
         for name in bounds([*PROJECT["dependencies"], *EXTRAS["lab"], *EXTRAS["flax"]])
     }
     known = declared | set(sys.stdlib_module_names) | {"speechlib"}
-    brought = {"IPython", "ipywidgets", "traitlets", "PIL", "cycler", "jupyter_client"}
+    brought = {"IPython", "ipywidgets", "traitlets", "PIL", "cycler", "jupyter_client",
+               "jupyter_server"}
     found = {
         f"{file.relative_to(ROOT)}: {name}"
         for file in (ROOT / "speechlib").rglob("*.py")
