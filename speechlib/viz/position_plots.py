@@ -116,8 +116,9 @@ def plot_similarity(table, position, ax=None, *, title="the table"):
         )
         label(one, f"against the {name}", name, "dot product")
         one.set_ylim(low - 0.06 * top, 1.08 * top)
-    axes[0].set_xlim(0, len(table) - 1)
-    axes[1].set_xlim(1 - len(table), len(table) - 1)
+    margin, last = 0.02 * len(table), len(table) - 1  # the dot at an end is a whole one
+    axes[0].set_xlim(-margin, last + margin)
+    axes[1].set_xlim(-last - 2 * margin, last + 2 * margin)
     axes[0].figure.suptitle(f"Row {position} of {title}, with every row", fontsize=12)
     artists += _any_two_rows(axes[1], table)
     step = max(1, len(table) // 6)
