@@ -26,7 +26,6 @@ HOP_S = audio.HOP / audio.SAMPLE_RATE
 LENGTHS = (0.35, 0.2, 0.15, 0.15, 0.1, 0.05)  # how often a string has 1, 2, ... 6 digits
 # a room and noise as a microphone at home gives them: settings of `Mix` for the end of a training
 GENTLE = {"rooms": 0.2, "clean": 0.35, "least_snr_db": 8.0}
-KNOCKS = 0.2  # share of the noises
 AS_RECORDED = 0.2  # share of clips left as they are: stretching blurs sudden sounds, a t say
 FITTING = 6  # tries to find a clip that is no longer than the window
 
@@ -77,7 +76,7 @@ class Mix:
     synthetic: float = 0.18  # strings of single synthetic digits
     string: float = 0.36  # strings that a synthesiser spoke in one breath
     other: float = 0.08  # words without digits: nothing is to be written
-    silence: float = 0.08  # nothing, or only noise
+    silence: float = 0.04  # nothing, or only noise
     rooms: float = 0.35  # share of examples with an echo
     clean: float = 0.25  # share of examples without any noise
     least_snr_db: float = 3.0  # of the other examples; the best is 45 dB
@@ -187,22 +186,10 @@ class Mixer:
         if rng.random() < 0.1:  # mains hum and its overtones
             hum = rng.choice([50, 60]) * np.arange(1, 6)
             noise[np.abs(self.centres[:, None] - hum).argmin(axis=0)] += 10
-        if rng.random() < KNOCKS:
-            noise += self._knocks(frames, rng) * 10 ** rng.uniform(0, 3)
         noise *= speech * 10 ** -rng.uniform(mix.least_snr_db / 10, 4.5)
         if self.groups["other"] and rng.random() < 0.15:
             noise += self._babble(frames, rng) * speech * 10 ** -rng.uniform(1.0, 3.0)
         return noise.astype(np.float32)
-
-    def _knocks(self, frames, rng):
-        """Clicks, keys, doors: sudden and short, of any colour; the loudest frame has power 1."""
-        track = np.zeros((self.mix.mel_bins, frames), dtype=np.float32)
-        for first in rng.integers(frames, size=rng.integers(1, 20)):
-            colour = 10 ** (_smooth(rng, len(track), 6, 8.0) / 10)
-            fading = 10 ** (-rng.uniform(0.3, 2.0) * np.arange(min(8, frames - first)))
-            level = 10 ** rng.uniform(-1, 0) / colour.mean()
-            track[:, first : first + 8] += level * colour[:, None] * fading
-        return track / track.mean(axis=0).max()
 
     def _babble(self, frames, rng):
         """Somebody talking in the background, loudness 1."""
