@@ -30,3 +30,8 @@ def test_the_saved_notebook_shows_a_picture_with_alt_text(picker):
     bundle = picker._repr_mimebundle_()
     bundle = bundle[0] if isinstance(bundle, tuple) else bundle
     assert "alt=" in bundle["text/html"] and "TTTF" in picker.alt
+
+
+def test_padding_that_would_leave_no_word_is_drawn_as_less(picker):
+    picker.new.value, picker.padding.value = 1, 3
+    assert "Padding drawn: 0, since one word at least is real" in picker.answer

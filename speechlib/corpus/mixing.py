@@ -102,9 +102,10 @@ class Mixer:
         shares |= {g: getattr(self.mix, g) for g, voices in self.groups.items() if voices}
         total = sum(shares.values())
         self.kinds, self.shares = list(shares), [share / total for share in shares.values()]
+        self.voices = {g: list(voices) for g, voices in self.groups.items()}
         # a person with more recordings is heard more often, but not as much more often
-        counts = {g: [len(clips) for clips in voices.values()] for g, voices in self.groups.items()}
-        self.drawn = {g: np.cumsum(np.sqrt(count)) for g, count in counts.items()}
+        self.drawn = {g: np.cumsum([len(clips) ** 0.5 for clips in voices.values()])
+                      for g, voices in self.groups.items()}  # fmt: skip
 
     def example(self, number, mix=None):
         """-> log-mel (mel bins, mel frames) float32, and the words in it: a list of
@@ -171,7 +172,7 @@ class Mixer:
     def _voice(self, kind, rng):
         """One of the kind's voices, by the square root of how many clips it has."""
         drawn = self.drawn[kind]
-        return list(self.groups[kind])[np.searchsorted(drawn, rng.random() * drawn[-1], "right")]
+        return self.voices[kind][np.searchsorted(drawn, rng.random() * drawn[-1], "right")]
 
     def _background(self, speech, mix, rng):
         """Hiss of any colour, hum, sometimes people, below the power of the speech."""

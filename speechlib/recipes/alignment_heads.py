@@ -12,10 +12,9 @@ import numpy as np
 import torch
 
 import speechlib as sl
-from speechlib import alignment
 from speechlib.torch_models import generation
 from speechlib.torch_models.short_form import SAMPLES_A_FRAME, mel_for
-from speechlib.torch_models.word_timing import cross_attention, tokenizer_of
+from speechlib.torch_models.word_timing import cross_attention, spans_of, tokenizer_of
 
 
 def alignment_heads(model, utterances, least=0.9, most=5):
@@ -57,9 +56,7 @@ def time_error(spoken, heads):
     missed = []
     for maps, places, prompt, known, frames in spoken:
         weights = np.stack([maps[layer][head] for layer, head in heads])
-        spans = alignment.word_times(weights, places, prompt, frames)
-        spans = alignment.tightened(spans, weights, places, prompt, frames)
-        missed.append(np.abs(np.array(spans) - known))
+        missed.append(np.abs(np.array(spans_of(weights, places, prompt, frames)) - known))
     return float(np.concatenate(missed).mean())
 
 

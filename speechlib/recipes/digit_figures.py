@@ -45,10 +45,11 @@ def on_people(model, folder, speakers, count=200, seed=11):
         ]
         for speaker in speakers
     }
-    single = sum(said.values(), [])
-    single = people.strings(said, count, 1, rng) if len(single) > count else [
-        people.joined([one], rng) for one in single
-    ]  # fmt: skip
+    each = [one for recordings in said.values() for one in recordings]
+    if len(each) > count:
+        single = people.strings(said, count, 1, rng)
+    else:
+        single = [people.joined([one], rng) for one in each]
     name = speakers[0] if len(speakers) == 1 else "people"
     kinds = {"single": single, "strings": people.strings(said, count, 4, rng)}
     return {

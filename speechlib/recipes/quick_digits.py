@@ -1,4 +1,4 @@
-"""quick-digits: from nothing to a recogniser of spoken digits, in under three minutes on two cores.
+"""quick-digits: from nothing to a recogniser of spoken digits, in about three minutes on two cores.
 
 input -> output: the bundled corpus -> a small Whisper, and what can be watched on the way.
 Special: sized for a lesson. Two encoder blocks and one decoder block of width 96 hear windows of

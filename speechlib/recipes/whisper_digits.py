@@ -184,9 +184,11 @@ def run(args) -> int:
     """`python -m speechlib train whisper-digits`: trains, watches, writes the checkpoint."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
-    whisper = Whisper(config())
-    if args.start:
-        whisper = whisper_files.start_from(args.start, config(), SAME_SIZE)
+    whisper = (
+        whisper_files.start_from(args.start, config(), SAME_SIZE)
+        if args.start
+        else Whisper(config())
+    )
     clips = list(corpus_clips("train"))
     clips += list(library_clips(args.library, "train"))
     clips += list(real_clips(args.real, leave_out=args.leave_out)) if args.real else []

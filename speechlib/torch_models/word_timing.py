@@ -33,10 +33,16 @@ def word_times(model, memory, prompt, tokens, frames):
     weights = alignment_weights(model, memory, prompt, tokens)
     words = grouped(model, prompt, tokens)
     places = [place for _, place in words]
-    spans = alignment.word_times(weights, places, prompt.shape[1], frames)
-    spans = alignment.tightened(spans, weights, places, prompt.shape[1], frames)
+    spans = spans_of(weights, places, prompt.shape[1], frames)
     timed = [(word, place, *span) for (word, place), span in zip(words, spans, strict=True)]
     return tidy(timed)
+
+
+def spans_of(weights, places, prompt_length, frames):
+    """Warped, then cut to where the decoder looked: (start_s, end_s) of each word. weights (head,
+    token, frame); the rest as for `alignment.word_times`."""
+    spans = alignment.word_times(weights, places, prompt_length, frames)
+    return alignment.tightened(spans, weights, places, prompt_length, frames)
 
 
 def alignment_weights(model, memory, prompt, tokens):
