@@ -79,22 +79,24 @@ def as_wave(wave):
         return (wave / -float(np.iinfo(wave.dtype).min)).astype(np.float32)
     if wave.dtype.kind != "f":
         raise ValueError(f"expected samples as floats or signed whole numbers, came {wave.dtype}")
-    if not np.isfinite(wave).all():
+    loudest = max(float(wave.max()), -float(wave.min()))  # NaN where one sample is
+    if not np.isfinite(loudest):
         raise ValueError(
             f"expected finite samples, but {(~np.isfinite(wave)).sum()} of {wave.size} are NaN or "
             "infinite: remove them (numpy.nan_to_num) or record again"
         )
-    if float(np.abs(wave).max()) > LOUDEST:  # a float16 cannot be compared with it
+    if loudest > LOUDEST:
         raise ValueError(
-            f"expected samples with full scale 1, came {np.abs(wave).max():.1g}: divide the wave "
-            "by its largest value"
+            f"expected samples with full scale 1, came {loudest:.1g}: divide the wave by its "
+            "largest value"
         )
     return wave.astype(np.float32, copy=False)
 
 
 def pad_or_cut(wave, samples):
     """(samples,) of exactly that length: zeros are added at the end, or the end is cut off."""
-    return np.pad(wave[:samples], (0, max(0, samples - len(wave))))
+    missing = samples - len(wave)
+    return np.pad(wave, (0, missing)) if missing > 0 else wave[:samples]
 
 
 def normalise(wave, lengths=None):
@@ -200,9 +202,13 @@ def log_scaled(mel_power):
     log10 with a floor, all within 8 powers of ten of the loudest cell, then (x + 4) / 4: speech
     lies roughly between -1 and 1.
     """
-    log = np.log10(np.maximum(mel_power, np.float32(POWER_FLOOR)))
+    log = np.maximum(mel_power, np.float32(POWER_FLOOR))
+    np.log10(log, out=log)  # in place, as all below: new memory costs more than the sums
     loudest = log.max(axis=(-2, -1), keepdims=True)
-    return (np.maximum(log, loudest - DYNAMIC_RANGE) + 4) / 4
+    np.maximum(log, loudest - DYNAMIC_RANGE, out=log)
+    log += 4
+    log /= 4
+    return log
 
 
 def log_mel_from_power(power, filters):
@@ -235,4 +241,5 @@ def log_mel(wave, mel_bins=80, pad_to_seconds=30):
     heard = min(total, len(wave) + 2 * WINDOW)
     power = stft_power(pad_or_cut(wave, heard))[:, :-1]  # Whisper drops the last frame
     mel = log_mel_from_power(power, mel_filters(mel_bins))
-    return np.pad(mel, ((0, 0), (0, total // HOP - mel.shape[1])), mode="edge")
+    silent = total // HOP - mel.shape[1]
+    return np.pad(mel, ((0, 0), (0, silent)), mode="edge") if silent else mel

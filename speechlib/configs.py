@@ -455,6 +455,10 @@ class HeadConfig(SystemConfig):
     def from_hugging_face(cls, c: dict):
         """As every system; the classes may also come as a table of their names, `id2label`."""
         names = c.get("id2label")
+        if not isinstance(names, dict | None):
+            raise ValueError(
+                f"expected id2label as a table of class numbers and names, got {names!r}"
+            )
         return super().from_hugging_face(c | {"num_labels": len(names)} if names else c)
 
 

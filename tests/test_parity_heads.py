@@ -435,4 +435,6 @@ def test_published_defaults():
     assert CTCConfig.from_hugging_face({"model_type": "wav2vec2"}).reduction == "sum"
     named = {"id2label": {"0": "a", "1": "b", "2": "c"}}
     assert HeadConfig.from_hugging_face(named).classes == 3
+    with pytest.raises(ValueError, match="expected id2label as a table .* got 3"):
+        HeadConfig.from_hugging_face({"id2label": 3})
     assert XVectorConfig.from_hugging_face({}).tdnn_widths == (512, 512, 512, 512, 1500)

@@ -26,7 +26,6 @@ HOP_S = audio.HOP / audio.SAMPLE_RATE
 LENGTHS = (0.35, 0.2, 0.15, 0.15, 0.1, 0.05)  # how often a string has 1, 2, ... 6 digits
 # a room and noise as a microphone at home gives them: settings of `Mix` for the end of a training
 GENTLE = {"rooms": 0.2, "clean": 0.35, "least_snr_db": 8.0}
-AS_RECORDED = 0.2  # share of clips left as they are: stretching blurs sudden sounds, a t say
 FITTING = 6  # tries to find a clip that is no longer than the window
 
 
@@ -80,6 +79,8 @@ class Mix:
     rooms: float = 0.35  # share of examples with an echo
     clean: float = 0.25  # share of examples without any noise
     least_snr_db: float = 3.0  # of the other examples; the best is 45 dB
+    # share of clips that nobody else says: stretching blurs sudden sounds, a t say
+    as_recorded: float = 0.2
 
 
 class Mixer:
@@ -129,7 +130,7 @@ class Mixer:
     def spoken(self, clip, person, rng):
         """A clip said by this person -> mel power (mel bins, frames), its (word, first frame, end
         frame)."""
-        if rng.random() < AS_RECORDED:
+        if rng.random() < self.mix.as_recorded:
             warped = clip.power.astype(np.float32) ** 4
             heard = np.linspace(0, 1, warped.shape[1])
         else:
