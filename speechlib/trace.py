@@ -13,6 +13,7 @@ import sys
 import warnings
 from fnmatch import fnmatchcase
 
+WEIGHTS = "*.weights"  # what is recorded unless somebody names another pattern
 _ACTIVE = contextvars.ContextVar("speechlib_traces", default=())
 
 
@@ -41,7 +42,8 @@ class _Trace:
 
     def warn(self):
         """A pattern that fits nothing is a slip: an ablation, say, that ablates nothing."""
-        for pattern in self.edit or [self.pattern]:
+        meant = self.pattern != WEIGHTS or not self.edit  # who only edits leaves it as it is
+        for pattern in (*self.edit, *([self.pattern] if meant else [])):
             if self.offered and not any(fnmatchcase(path, pattern) for path in self.offered):
                 some = ", ".join(sorted(self.offered)[:3])
                 warnings.warn(f"no value fits {pattern!r}; there are {some}, …", stacklevel=4)
@@ -107,7 +109,7 @@ def _named_modules(model):
 
 
 @contextlib.contextmanager
-def trace(model, pattern="*.weights", edit=None):
+def trace(model, pattern=WEIGHTS, edit=None):
     """Record every value whose path fits `pattern` while the block runs.
 
     pattern: as in file names, `*` for anything: "*.weights", "decoder.*.cross_attention.weights",

@@ -20,6 +20,10 @@ import torch
 from speechlib import paths
 from speechlib.processes import Processes
 
+# entries of a plan that a run may change where it goes on, and those while it has steps to go
+FREE = ("evaluate_every", "save_every", "watch", "patience")
+OPEN = (*FREE, "steps", "rate", "decay")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -68,7 +72,8 @@ def train(model, batch_at, plan, folder, evaluate=None, progress=True, on_row=No
 
     batch_at(number) -> tensors that `model.loss` takes; the same number always gives the same
         batch; step s takes the batches s * plan.accumulate and those after it.
-    folder: log.csv and state.pt are kept here; a state found here is gone on from.
+    folder: log.csv and state.pt are kept here; a state found here is gone on from, with more steps
+        or another rate or decay if the plan says so.
     evaluate(model) -> dict of numbers, called every `plan.evaluate_every` steps and at the end.
     on_row(row): called with each new line of the log; `speechlib.viz.LiveCurves` is one.
     progress: a bar, and a line for each evaluation; False: nothing is printed.
@@ -76,8 +81,8 @@ def train(model, batch_at, plan, folder, evaluate=None, progress=True, on_row=No
     `plan.patience` evaluations brought nothing better.
     Started by torchrun, every process takes its share of the batches and all return the same. They
     must come with equal models and see one folder.
-    Raises ValueError for a state of another model, a loss that is not a number, and batches that
-    cannot be dealt evenly.
+    Raises ValueError for a state of another model or another plan, a loss that is not a number, and
+    batches that cannot be dealt evenly.
     """
     from tqdm import tqdm
 
@@ -86,13 +91,15 @@ def train(model, batch_at, plan, folder, evaluate=None, progress=True, on_row=No
     with Processes(plan.accumulate) as processes:
         model.to(processes.device(model))
         optimizer = _optimizer(model, plan)
-        start, log = _resume(folder / "state.pt", model, optimizer)
+        start, log = _resume(folder / "state.pt", model, optimizer, plan)
         hidden = True if processes.rank or not progress else None
         bar = tqdm(range(start, plan.steps), initial=start, total=plan.steps, disable=hidden)
         for step in bar:
             if _stale(log, plan):
                 if not hidden:
                     bar.write(f"stopped: no better {plan.watch} in {plan.patience} evaluations")
+                if processes.rank == 0:
+                    _save(folder, model, optimizer, log, plan)
                 break
             loss = _step(model, optimizer, batch_at, plan, step, processes)
             row = {"step": step + 1, "loss": round(loss, 5), "rate": plan.rate_at(step)}
@@ -109,7 +116,8 @@ def train(model, batch_at, plan, folder, evaluate=None, progress=True, on_row=No
                 _save(folder, model, optimizer, log, plan)
         processes.wait()  # until the best weights are written
         if plan.watch and (folder / "best.pt").is_file():
-            model.load_state_dict(torch.load(folder / "best.pt", weights_only=True))
+            best = torch.load(folder / "best.pt", map_location="cpu", weights_only=True)
+            model.load_state_dict(best)
     model.eval()
     return log
 
@@ -201,11 +209,19 @@ def _save(folder, model, optimizer, log, plan):
     paths.write_whole(folder / "log.csv", write_log)
 
 
-def _resume(path, model, optimizer):
+def _resume(path, model, optimizer, plan):
     """-> (next step, log so far); (0, []) where there is no state."""
     if not path.is_file():
         return 0, []
     state = torch.load(path, map_location="cpu", weights_only=True)
+    done, before, asked = len(state["log"]), state["plan"], asdict(plan)
+    fixed = asked.keys() - set(OPEN if done < plan.steps else FREE)
+    if other := sorted(name for name in fixed if before[name] != asked[name]):
+        was, now = (", ".join(f"{name} {of[name]}" for name in other) for of in (before, asked))
+        raise ValueError(
+            f"{path} is the state of a run with {was}, after {done} steps; this plan has {now}: "
+            "give another folder, or remove that one"
+        )
     try:
         model.load_state_dict(state["model"])
     except RuntimeError as error:

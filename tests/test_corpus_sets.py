@@ -199,8 +199,21 @@ def test_a_telephone_has_neither_low_nor_high_tones():
 def test_wrong_noise_is_an_error():
     with pytest.raises(ValueError, match="expected kind to be one of babble"):
         disturb(np.zeros(10), "rain")
-    with pytest.raises(ValueError, match=r"shape \(samples,\)"):
+    with pytest.raises(ValueError, match=r"a mono wave \(samples,\)"):
         disturb(np.zeros((2, 10)), "hiss")
+    with pytest.raises(ValueError, match="snr_db as a finite number of dB, got nan"):
+        disturb(np.ones(10), "hiss", snr_db=np.nan)
+    with pytest.raises(ValueError, match="talkers that say something, got none"):
+        disturb(np.ones(10), "babble", talkers=[np.zeros(5)])
+
+
+def test_few_talkers_are_babble_too():
+    talkers = [np.sin(np.arange(900)), np.zeros(50), np.cos(np.arange(700) / 3)]
+    noisy = disturb(np.zeros(1000), "babble", talkers=talkers)
+    assert np.isfinite(noisy).all()
+    loud = disturb(np.full(1000, 0.1), "babble", talkers=talkers)
+    assert np.isfinite(loud).all() and np.abs(loud).max() <= 1
+    assert np.abs(disturb((np.arange(1000) * 30).astype(np.int16), "clipping")).max() <= 1
 
 
 # -- reading and making --------------------------------------------------------------------------

@@ -161,17 +161,35 @@ def test_it_stops_when_nothing_gets_better_and_keeps_the_best(tmp_path, capsys):
         return {"error": next(errors)}
 
     model = tiny_model()
-    p = plan(steps=30, evaluate_every=2, watch="error", patience=2)
+    p = plan(steps=30, evaluate_every=2, save_every=100, watch="error", patience=2)
     rows = []
     log = training.train(model, batch_at, p, tmp_path, evaluate, progress=False,
                          on_row=rows.append)  # fmt: skip
     assert len(log) == 8 and rows == log  # evaluations after 2, 4, 6 and 8 steps
     assert capsys.readouterr() == ("", "")
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 9  # the names, and every step
     for name, value in model.state_dict().items():
         assert torch.equal(value, kept[1][name]), name
     with pytest.raises(ValueError, match="watch='loudness', but evaluate gives error"):
         p = plan(steps=2, evaluate_every=2, watch="loudness")
         training.train(tiny_model(), batch_at, p, tmp_path / "b", lambda m: {"error": 1.0}, False)
+
+
+def test_a_run_of_another_plan_is_not_taken_for_this_one(tmp_path):
+    _, log = run_to_the_end(tmp_path)
+
+    def again(**changes):
+        return training.train(tiny_model(), batch_at, plan(**changes), tmp_path, progress=False)
+
+    assert again() == again(save_every=5) == log
+    with pytest.raises(ValueError, match=r"state of a run with rate 0.001, seed 0, after 12 steps; "
+                                         r"this plan has rate 0.1, seed 5: give another folder"):
+        again(seed=5, rate=0.1)
+    with pytest.raises(ValueError, match="with steps 12, after 12 steps; this plan has steps 6"):
+        again(steps=6)
+    with pytest.raises(ValueError, match="with seed 0, after 12 steps; this plan has seed 1"):
+        again(steps=20, seed=1)
+    assert again(steps=14, rate=1e-4, decay=0.5)[:12] == log
 
 
 def test_a_full_disk_leaves_the_state_that_was_there(tmp_path, monkeypatch):

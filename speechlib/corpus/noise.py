@@ -7,6 +7,7 @@ noise; clipping: an amplifier driven too far; telephone: only 300 to 3400 Hz, in
 
 import numpy as np
 
+from speechlib import audio
 from speechlib.audio import SAMPLE_RATE
 
 KINDS = ("babble", "hum", "hiss", "clipping", "telephone")
@@ -14,15 +15,17 @@ TALKERS = 6
 
 
 def disturb(wave: np.ndarray, kind: str, snr_db: float = 10.0, seed: int = 0, talkers=None):
-    """-> (samples,) float32 within ±1. The same arguments always give the same samples.
+    """-> (samples,) float32, within ±1 if the wave is. The same arguments always give the same.
 
     talkers: waves to make babble of, at 16 kHz; None: utterances of the corpus' train split.
+    Raises ValueError for another kind, an snr_db that is no finite number, waves that are none
+    (see `audio.as_wave`), and talkers of whom nobody says anything.
     """
-    wave = np.asarray(wave, dtype=np.float32)
+    wave = audio.as_wave(wave)
     if kind not in KINDS:
         raise ValueError(f"expected kind to be one of {', '.join(KINDS)}, got {kind!r}")
-    if wave.ndim != 1 or not wave.size:
-        raise ValueError(f"expected a wave of shape (samples,), got {wave.shape}")
+    if not np.isfinite(snr_db):
+        raise ValueError(f"expected snr_db as a finite number of dB, got {snr_db}")
     draw = np.random.default_rng([KINDS.index(kind), seed])
     if kind == "clipping":
         limit = np.abs(wave).max() * draw.uniform(0.1, 0.3)
@@ -50,9 +53,13 @@ def _babble(size, draw, talkers):
 
         found = digits("train")
         talkers = [found[n].wave() for n in draw.choice(len(found), 4 * TALKERS, replace=False)]
+    waves = [wave for wave in map(audio.as_wave, talkers) if np.any(wave)]
+    if not waves:
+        raise ValueError("expected talkers that say something, got none, or only silence")
     total = np.zeros(size)
-    for n in range(TALKERS):  # each says one thing after another, from somewhere within it
-        line = np.concatenate([talker / np.abs(talker).max() for talker in talkers[n::TALKERS]])
+    for n in range(min(TALKERS, len(waves))):
+        # each says one thing after another, from somewhere within it
+        line = np.concatenate([wave / np.abs(wave).max() for wave in waves[n::TALKERS]])
         total += np.resize(np.roll(line, -int(draw.integers(line.size))), size)
     return total
 
