@@ -93,6 +93,12 @@ def as_wave(wave):
     return wave.astype(np.float32, copy=False)
 
 
+def to_int16(wave):
+    """Floats of full scale 1, (samples,), as int16, half the size: `as_wave` gives them back.
+    What is louder than full scale is cut off at it, as by a recorder."""
+    return np.clip(np.round(np.asarray(wave) * 32768.0), -32768, 32767).astype(np.int16)
+
+
 def pad_or_cut(wave, samples):
     """(samples,) of exactly that length: zeros are added at the end, or the end is cut off."""
     missing = samples - len(wave)

@@ -344,3 +344,10 @@ def test_settings_of_another_kind_are_refused(wrong):
 def test_odd_waves_are_refused(wave):
     with pytest.raises(ValueError, match="^expected "):
         audio.as_wave(wave)
+
+
+def test_whole_numbers_and_back():
+    wave = np.float32([0.5, -1.0, 0.0, 0.99997])
+    assert audio.to_int16(wave).tolist() == [16384, -32768, 0, 32767]
+    assert np.abs(audio.as_wave(audio.to_int16(wave)) - wave).max() <= 2**-15
+    assert audio.to_int16([1.02, -1.3]).tolist() == [32767, -32768]  # never wraps

@@ -19,7 +19,7 @@ from random import Random
 
 import numpy as np
 
-from speechlib.audio import SAMPLE_RATE
+from speechlib import audio
 from speechlib.corpus import synthesisers
 from speechlib.corpus.speech import Line, tidy
 from speechlib.corpus.voices import (
@@ -85,7 +85,7 @@ def write_voice(voice: Voice, out: Path) -> dict:
     """Speak and store all lines of one voice; return its entry for voices.json."""
     lines, kinds = draw_lines(voice)
     said = [tidy(speech, margin_s=0.02) for speech in synthesisers.speak(voice, lines)]
-    waves = [np.round(speech.wave * 32767).astype(np.int16) for speech in said]
+    waves = [audio.to_int16(speech.wave) for speech in said]
     texts = [" ".join(line.words) if kind != "other" else ""
              for line, kind in zip(lines, kinds, strict=True)]
     path = out / voice.split / f"{voice.name}.npz"
@@ -94,7 +94,7 @@ def write_voice(voice: Voice, out: Path) -> dict:
              starts=np.cumsum([0] + [len(wave) for wave in waves]).astype(np.int64),
              words=json.dumps([speech.words for speech in said]))
     totals = {kind: kinds.count(kind) for kind in ("digit", "string", "other")}
-    seconds = round(sum(map(len, waves)) / SAMPLE_RATE, 2)
+    seconds = round(sum(map(len, waves)) / audio.SAMPLE_RATE, 2)
     return {**asdict(voice), "clips": totals, "seconds": seconds}
 
 

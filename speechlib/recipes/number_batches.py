@@ -62,7 +62,7 @@ def _spoken(one):
     first = round(max(0.0, start_s - KEPT_S) * rate)
     wave = one.wave()[first : round((end_s + KEPT_S) * rate)]
     spans = tuple((start - first / rate, end - first / rate) for _, start, end in one.words)
-    samples = np.round(wave * 32767).astype(np.int16)
+    samples = audio.to_int16(wave)
     return Spoken(samples, german_pieces.number_of(one.translation), spans, one.voice)
 
 

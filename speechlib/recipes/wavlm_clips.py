@@ -27,7 +27,7 @@ SETS = {
 
 def from_wave(wave, text, kind, voice, words=()):
     """A clip of a wave (samples,) float32."""
-    samples = np.clip(np.round(wave * 32768), -32768, 32767).astype(np.int16)
+    samples = audio.to_int16(wave)
     return Clip(samples, text, kind, voice, tuple(words))
 
 

@@ -52,7 +52,7 @@ def pieces(folders, split, kinds):
 
 
 def _piece(spoken, voices):
-    samples = np.round(spoken.wave() * 32767).astype(np.int16)
+    samples = audio.to_int16(spoken.wave())
     first = round(spoken.words[0][1] * SAMPLE_RATE)
     end = min(len(samples), round(spoken.words[-1][2] * SAMPLE_RATE))
     timbre = voices[spoken.voice]["timbre"]
@@ -63,7 +63,7 @@ def real_pieces(folder, only=(), indices=people.EVERY[:2]):
     """Single digits that people said, each of them twice; see `people.recordings`."""
     found = []
     for path, word, speaker in people.recordings(folder, only=only, indices=indices):
-        samples = np.round(audio.load(path) * 32767).astype(np.int16)
+        samples = audio.to_int16(audio.load(path))
         found.append(Piece(samples, word, speaker, speaker, (0, len(samples))))
     return found
 

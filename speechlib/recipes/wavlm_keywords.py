@@ -152,5 +152,5 @@ def _figure(model, clips, on, **more):
 def _in_noise(clip, number):
     kind = ("babble", "hiss")[number % 2]
     wave = corpus.disturb(clip.wave(), kind, snr_db=10, seed=number)
-    samples = np.round(wave.clip(-1, 1) * 32767).astype(np.int16)
+    samples = audio.to_int16(wave)
     return replace(clip, samples=samples)
