@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -272,6 +273,16 @@ def test_mixed_examples_repeat_and_are_whisper_input():
         assert set(words) <= {"one", "two"} and len(words) <= 6
         seen.add(words)
     assert () in seen and len(seen) > 5
+
+
+def test_clips_as_recorded_keep_their_length():
+    """A clip is 37 frames long; only one that nobody else says always is."""
+    mixer = Mixer(clips(), Mix(mel_frames=200, silence=0, other=0), seed=3)
+    for share, kept in ((1.0, True), (0.0, False)):
+        mix = replace(mixer.mix, as_recorded=share)
+        spans = [span for number in range(20) for span in mixer.example(number, mix)[1]]
+        lengths = {end - first for _, first, end in spans}
+        assert (max(lengths) <= 38) is kept, lengths
 
 
 def test_a_voice_is_stretched_not_lost():

@@ -115,7 +115,7 @@ class Mixer:
         rng = np.random.default_rng((self.seed, number))
         kind = rng.choice(self.kinds, p=self.shares)
         power = np.zeros((mix.mel_bins, mix.mel_frames), dtype=np.float32)
-        words = [] if kind == "silence" else self._speak(power, kind, rng)
+        words = [] if kind == "silence" else self._speak(power, kind, mix, rng)
         power = self.recorded(power, mix, rng)
         power *= 10 ** rng.uniform(-3.5, 1.0)  # the recording's level: -35 to +10 dB
         return audio.log_scaled(power).astype(np.float32), words
@@ -127,10 +127,10 @@ class Mixer:
         power = power + self._background(loud, mix, rng)
         return self._through_a_channel(power, rng)
 
-    def spoken(self, clip, person, rng):
+    def spoken(self, clip, person, mix, rng):
         """A clip said by this person -> mel power (mel bins, frames), its (word, first frame, end
         frame)."""
-        if rng.random() < self.mix.as_recorded:
+        if rng.random() < mix.as_recorded:
             warped = clip.power.astype(np.float32) ** 4
             heard = np.linspace(0, 1, warped.shape[1])
         else:
@@ -141,7 +141,7 @@ class Mixer:
             for word, (start, end) in zip(clip.words, spans, strict=True)
         ]
 
-    def _speak(self, power, kind, rng):
+    def _speak(self, power, kind, mix, rng):
         """Writes clips one after another into power; returns the words and their frames."""
         voice = self._voice(kind, rng)
         count = rng.choice(6, p=LENGTHS) + 1 if kind in ("real", "synthetic") else 1
@@ -159,7 +159,7 @@ class Mixer:
                 clip = clips[rng.integers(len(clips))]
             if len(clip.words) == 1:
                 clip = replace(clip, power=_cut_close(clip.power, rng))
-            sound, heard = self.spoken(clip, person, rng)
+            sound, heard = self.spoken(clip, person, mix, rng)
             size = sound.shape[1]
             if place + size > power.shape[1]:
                 if words or size > power.shape[1]:

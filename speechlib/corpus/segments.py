@@ -109,7 +109,7 @@ class SegmentMixer(Mixer):
             pieces, gaps = [clips[rng.integers(len(clips))]], [0]
         sounds, words, place = [], [], 0
         for clip, gap in zip(pieces, gaps, strict=True):
-            sound, heard = self.spoken(clip, person, rng)
+            sound, heard = self.spoken(clip, person, self.mix, rng)
             words += [(word, place + start, place + end) for word, start, end in heard]
             sounds += [sound, np.zeros((len(sound), gap), np.float32)]
             place += sound.shape[1] + gap
