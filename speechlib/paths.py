@@ -5,6 +5,7 @@ package in a checkout, else where SPEECHLIB_DATA says).
 """
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
@@ -48,6 +49,12 @@ def write_whole(path, write):
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)  # still there only when something went wrong
+
+
+def write_json(path, content):
+    """A JSON file whole, in lines that can be read."""
+    text = json.dumps(content, indent=2) + "\n"
+    write_whole(path, lambda part: Path(part).write_text(text, encoding="utf-8"))
 
 
 def _replace(source, target):

@@ -34,10 +34,14 @@ IMPORT_NAMES = {"pyyaml": "yaml", "pytest-xdist": "xdist", "openai-whisper": "wh
 
 
 def requirements(extra):
-    """The requirement strings of pyproject.toml for `extra` and all that it includes."""
+    """The requirement strings of pyproject.toml for `extra` and all that it includes; none where
+    the package lies outside a checkout: pip, which put it there, has seen to them."""
     import tomllib
 
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    file = ROOT / "pyproject.toml"
+    if not file.is_file():
+        return []
+    project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
     wanted = list(project["dependencies"])
     for name in INCLUDES[extra]:
         wanted += project["optional-dependencies"][name]

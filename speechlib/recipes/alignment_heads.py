@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 import speechlib as sl
+from speechlib import paths
 from speechlib.torch_models import generation
 from speechlib.torch_models.short_form import SAMPLES_A_FRAME, mel_for
 from speechlib.torch_models.word_timing import cross_attention, spans_of, tokenizer_of
@@ -35,7 +36,7 @@ def write_into(folder, utterances):
     file = Path(folder, "generation_config.json")
     settings = json.loads(file.read_text(encoding="utf-8"))
     settings["alignment_heads"] = alignment_heads(sl.load(folder), utterances)
-    file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    paths.write_json(file, settings)
 
 
 def share_inside(spoken, head):

@@ -19,11 +19,12 @@ HIDDEN = ("on", "interval_95", "baseline", "confusion", "result")
 INTRODUCTION = """\
 All of `checkpoints/` is in Hugging Face's format; `sl.load(name)` reads it, `sl.available()` lists
 it. What is said here is what the `card.json` of each says: `python -m speechlib evaluate NAME`
-measures again and writes both. Intervals are bootstraps over the items counted (the binomial's
-where nothing is wrong); items of one voice resemble each other, so the truth is wider. Baselines
-are what is reached without the model: by always saying the same (majority), anything (chance) or
-nothing (empty text), by the same model before it learned (random weights), … Names in capitals in
-a command are folders."""
+measures again what the bundled corpus is enough for (people with `--real`), leaves the other
+figures as they were measured, and writes both. Intervals are bootstraps over the items counted
+(the binomial's where nothing is wrong); items of one voice resemble each other, so the truth is
+wider. Baselines are what is reached without the model: by always saying the same (majority),
+anything (chance) or nothing (empty text), by the same model before it learned (random weights), …
+Names in capitals in a command are folders."""
 
 
 def read(folder) -> dict:

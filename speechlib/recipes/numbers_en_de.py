@@ -11,7 +11,6 @@ at the whole number at once is enough to translate it.
 Notebook: 16_speech_to_text_2, 17_speech_encoder_decoder
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -152,8 +151,7 @@ def write_checkpoint(model, folder):
         "decoder_start_token_id": german_pieces.END,
         "max_length": 16,
     }
-    text = json.dumps(generation, indent=2) + "\n"
-    (folder / "generation_config.json").write_text(text, encoding="utf-8")
+    paths.write_json(folder / "generation_config.json", generation)
 
 
 # -------------------------------------------------------------------------------------- measuring

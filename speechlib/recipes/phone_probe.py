@@ -1,8 +1,9 @@
 """What do frozen frames know? A linear classifier of phones on top of them.
 
 input -> output: a listener -> the share of frames whose phone it tells on voices never heard.
-Special: the probe is trained on the corpus' train voices and its strength chosen on the valid
-voices; the listener never changes. Phones are espeak-ng's, so espeak-ng's voices alone are used.
+Special: the probe is trained on the corpus' train voices, its layer chosen on the valid voices
+(and its penalty, where there is one layer alone, as in the baseline); the listener never changes.
+Phones are espeak-ng's, so espeak-ng's voices alone are used.
 
 Method: linear probes as in HuBERT's and SUPERB's comparisons (Yang et al. 2021).
 """
@@ -88,8 +89,8 @@ def probed(values, labels, classes, penalty, rounds=60):
 
 
 def best_probe(features):
-    """The layer and the penalty that do best on the valid voices -> (share of test frames right by
-    utterance: list of (right, frames), layer, phones)."""
+    """The layer that does best on the valid voices, or of one layer alone the penalty -> (share of
+    test frames right by utterance: list of (right, frames), layer, phones)."""
     train, train_labels, _, names = collected(features, "train")
     valid, valid_labels, _, _ = collected(features, "valid", names)
     best = None

@@ -9,11 +9,11 @@ the microphone's colour off. Its norm counts padding in, so batches hold waves o
 Notebook: 11_wavlm
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
 
+from speechlib import paths
 from speechlib.audio import SAMPLE_RATE
 from speechlib.configs import BlockConfig, SpecAugmentConfig, WavLMConfig
 from speechlib.torch_models.loading import load
@@ -97,5 +97,4 @@ def write_preprocessor(folder, normalise=True):
         "return_attention_mask": True,
         "sampling_rate": SAMPLE_RATE,
     }
-    path = Path(folder, "preprocessor_config.json")
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    paths.write_json(Path(folder, "preprocessor_config.json"), content)

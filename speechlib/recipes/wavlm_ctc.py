@@ -9,7 +9,6 @@ takes CTC over the hill where it writes only blanks.
 Notebook: 12_ctc
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from speechlib import audio, corpus, metrics, training
+from speechlib import audio, corpus, metrics, paths, training
 from speechlib.configs import CTCConfig, SpecAugmentConfig
 from speechlib.corpus.waveforms import GENTLE, Disturbance, padded
 from speechlib.recipes import digit_figures, wavlm_base, wavlm_clips
@@ -174,5 +173,4 @@ def write_checkpoint(model, folder):
     wavlm_base.write_preprocessor(folder)
     word_tokenizer(special=("<pad>",), folder=folder)
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "<pad>"}
-    text = json.dumps(settings, indent=2) + "\n"
-    (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")
+    paths.write_json(folder / "tokenizer_config.json", settings)

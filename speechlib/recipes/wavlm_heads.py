@@ -101,7 +101,7 @@ def write_checkpoint(model, args, card, labels=None):
         del config["num_labels"]  # the table says how many there are
         config["id2label"] = {str(n): label for n, label in enumerate(labels)}
         config["label2id"] = {label: n for n, label in enumerate(labels)}
-        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        paths.write_json(path, config)
     training = {"command": command(args), "steps": args.steps, "batch": args.batch}
     parameters = sum(p.numel() for p in model.parameters())
     cards.write(folder, card | {"training": training, "parameters": parameters})

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speechlib import audio, corpus, metrics, training
+from speechlib import audio, corpus, metrics, paths, training
 from speechlib.configs import BlockConfig, SpecAugmentConfig, WhisperConfig
 from speechlib.corpus import library
 from speechlib.corpus.mixing import GENTLE, Mix, Mixer, clip_of, favoured
@@ -234,5 +234,5 @@ def write_checkpoint(model, folder):
         "suppress_tokens": list(PROMPT),
         "max_length": 32,
     }
-    whisper_files.write_json(folder / "generation_config.json", generation)
+    paths.write_json(folder / "generation_config.json", generation)
     whisper_files.write_extractor(folder, model.config.mel_frames // 100)

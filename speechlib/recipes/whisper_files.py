@@ -7,7 +7,7 @@ format, weights in float16; a folder -> the Whisper in it.
 import json
 from pathlib import Path
 
-from speechlib import audio
+from speechlib import audio, paths
 from speechlib.tokenizers import word_tokenizer
 from speechlib.torch_models.loading import load, write_folder
 from speechlib.torch_models.whisper import Whisper
@@ -36,7 +36,7 @@ def write(model, folder, generation, words, special):
     word_tokenizer(words, special, folder, words_first=True)
     file = folder / "tokenizer.json"  # hundreds of time tokens: without line breaks it is half
     file.write_text(json.dumps(json.loads(file.read_text("utf-8"))) + "\n", encoding="utf-8")
-    write_json(folder / "generation_config.json", generation)
+    paths.write_json(folder / "generation_config.json", generation)
     write_extractor(folder, model.config.mel_frames // 100)
 
 
@@ -53,9 +53,4 @@ def write_extractor(folder, seconds):
         "nb_max_frames": seconds * 100,
         "padding_value": 0.0,
     }
-    write_json(Path(folder) / "preprocessor_config.json", extractor)
-
-
-def write_json(path, content):
-    """One JSON file, in lines that can be read."""
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    paths.write_json(Path(folder) / "preprocessor_config.json", extractor)

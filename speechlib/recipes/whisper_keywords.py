@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speechlib import audio, corpus, training
+from speechlib import audio, corpus, paths, training
 from speechlib.configs import HeadConfig
 from speechlib.corpus.grammar import KEYWORDS
 from speechlib.corpus.mixing import GENTLE, Mix
@@ -120,7 +120,7 @@ def write_checkpoint(model, folder):
         "id2label": {str(number): word for number, word in enumerate(KEYWORDS)},
         "label2id": {word: number for number, word in enumerate(KEYWORDS)},
     }
-    whisper_files.write_json(file, json.loads(file.read_text("utf-8")) | names)
+    paths.write_json(file, json.loads(file.read_text("utf-8")) | names)
 
 
 def measure(model, args=None) -> dict:
