@@ -119,14 +119,14 @@ def _check_ogg(path, file):
     while header := file.read(27):
         lengths = file.read(header[26]) if len(header) == 27 else b""
         page = header + lengths + file.read(sum(lengths))
-        if header[:4] != b"OggS" or _ogg_checksum(page) != page[22:26]:
+        if header[:4] != b"OggS" or ogg_checksum(page) != page[22:26]:
             raise ValueError(f"{path} is corrupt or truncated behind its page {pages}: {AGAIN}")
         last, pages = bool(header[5] & 4), pages + 1
     if not last:
         raise ValueError(f"{path} is truncated: its last page is missing: {AGAIN}")
 
 
-def _ogg_checksum(page):
+def ogg_checksum(page):
     """The 4 bytes that belong at place 22 of a page: a CRC-32 that sees each byte's bits mirrored,
     which zlib's does not, and starts from 0."""
     mirrored = (page[:22] + bytes(4) + page[26:]).translate(_MIRRORED_BITS)

@@ -11,7 +11,7 @@ from random import Random
 
 import numpy as np
 
-from speechlib import audio
+from speechlib import audio, sound_files
 
 Span = tuple[str, float, float]  # label, start_s, end_s
 
@@ -132,25 +132,6 @@ def ogg_bytes(wave: np.ndarray) -> bytes:
         header = start + 27 + segments
         end = header + sum(data[start + 27 : header])
         data[start + 14 : start + 18] = struct.pack("<I", 1)
-        data[start + 22 : start + 26] = bytes(4)
-        data[start + 22 : start + 26] = struct.pack("<I", _ogg_checksum(data[start:end]))
+        data[start + 22 : start + 26] = sound_files.ogg_checksum(bytes(data[start:end]))
         start = end
     return bytes(data)
-
-
-def _checksum_row(byte: int) -> int:
-    row = byte << 24
-    for _ in range(8):
-        row = (row << 1) ^ (0x04C11DB7 if row & 0x80000000 else 0)
-    return row & 0xFFFFFFFF
-
-
-_CHECKSUM_ROWS = [_checksum_row(byte) for byte in range(256)]
-
-
-def _ogg_checksum(page: bytes) -> int:
-    """Ogg's CRC: polynomial 0x04c11db7, from 0, bits not reflected (so not zlib's)."""
-    total = 0
-    for byte in page:
-        total = ((total << 8) & 0xFFFFFFFF) ^ _CHECKSUM_ROWS[(total >> 24) ^ byte]
-    return total

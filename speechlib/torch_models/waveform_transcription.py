@@ -5,10 +5,9 @@ Special: the checkpoint says whether it was trained on waves of mean 0 and varia
 (`do_normalize` in preprocessor_config.json, true where that does not name it), and how it spells
 (its tokenizer).
 
-Notebook: 11_heads, 17_speech_encoder_decoder
+Notebook: 13_heads, 17_speech_encoder_decoder
 """
 
-import numpy as np
 import torch
 
 from speechlib import audio, checkpoints
@@ -16,7 +15,6 @@ from speechlib.torch_models import generation
 from speechlib.torch_models.word_timing import tokenizer_of
 
 MOST_TOKENS_A_SECOND = 25  # nobody speaks faster, in tokens of any kind
-QUIET = 1e-7  # added to the variance, as published: silence stays finite
 
 
 @torch.no_grad()
@@ -40,4 +38,4 @@ def normalised(model, wave):
     file = model.checkpoint.folder / "preprocessor_config.json"
     if not file.is_file() or not checkpoints.read_json(file).get("do_normalize", True):
         return wave
-    return ((wave - wave.mean()) / np.sqrt(wave.var() + QUIET)).astype(np.float32)
+    return audio.normalise(wave)
