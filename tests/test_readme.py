@@ -4,6 +4,7 @@ import ast
 import re
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from speechlib import cli
@@ -39,6 +40,44 @@ def test_where_is_points_to_something(concept, file, names, lesson):
     assert (ROOT / file).is_file()
     assert set(re.findall(r"`(\w+)`", names)) <= defined_in(file)
     assert lesson == "–" or len(list((ROOT / "notebooks").glob(f"{lesson}_*.ipynb"))) == 1
+
+
+# what a lesson shows without writing its name: name -> words of the lesson
+SHOWN = {
+    "load": "Choose a sound file",
+    "log_mel": "the sound as the model gets it",
+    "word_times": "guesses at when each word was said",
+    "hear_row": "only what the model listened to",
+    "ListenMap": "viz.listen(",
+    "span_mask": "**SpecAugment**",
+    "match": "From their names to ours",
+}
+
+
+def lesson_text(number):
+    """All that the cells of a lesson say, without what they printed."""
+    (file,) = (ROOT / "notebooks").glob(f"{number}_*.ipynb")
+    return "\n".join(cell.source for cell in nbformat.read(file, as_version=4).cells)
+
+
+def in_lesson(names, text):
+    """Whether a lesson's text has one of these names, or the words that stand for it."""
+    return any(
+        re.search(rf"\b{name}\b", text) or SHOWN.get(name, "\0") in text for name in names
+    )
+
+
+TAUGHT = [(names, lesson) for _, _, names, lesson in WHERE if lesson != "–"]
+
+
+@pytest.mark.parametrize("names, lesson", TAUGHT, ids=[names for names, _ in TAUGHT])
+def test_the_lesson_of_a_concept_has_it(names, lesson):
+    assert in_lesson(re.findall(r"`(\w+)`", names), lesson_text(lesson))
+
+
+def test_a_lesson_without_the_concept_is_found():
+    assert not in_lesson(["relative_position_buckets"], lesson_text("03"))
+    assert not in_lesson(["wer"], lesson_text("00"))
 
 
 def test_every_lesson_is_listed_and_no_other():
