@@ -130,6 +130,7 @@ span = bank.exercise("00.2")
 @span.cases
 def span_cases():
     yield case(BY_HAND, note="six frames; half of the strongest weight is 0.25")
+    yield case(np.array([0.5, 0.375, 0.125]), note="three frames, the first is the strongest")
     rng = np.random.default_rng(2)
     yield case(bumps(rng, 300, [74], wide=9.0), note="a row as this model has it: 300 frames")
     yield case(bumps(rng, 300, [60, 100]), note="two bumps")
@@ -169,6 +170,16 @@ def span_every_weight(row):
 @span.mistake("fixed_half")
 def span_fixed_half(row):
     return _span(row >= 0.5)
+
+
+@span.mistake("fixed_example")
+def span_fixed_example(row):
+    return _span(row >= 0.3)
+
+
+@span.mistake("half_of_place")
+def span_half_of_place(row):
+    return _span(row >= np.argmax(row) / 2)
 
 
 @span.mistake("half_of_sum")
