@@ -64,6 +64,14 @@ def test_a_decoder_that_forgets_the_past_repeats_itself():
     assert right != wrong
 
 
+def test_the_test_of_the_padding_mask_can_fail():
+    text = printed(read("05_masks"), "yours-4")
+    assert re.findall(r"^(with|without) .*the same numbers: (\w+)$", text, re.M) == [
+        ("with", "True"),
+        ("without", "False"),
+    ]
+
+
 def test_the_second_copy_gets_stuck():
     right, stuck = re.findall(r"(?:model|copy): +(.*)", printed(read("07_attention_variants"),
                                                                 "broken"))  # fmt: skip

@@ -1,5 +1,7 @@
 """Checks of lesson 05, masks: cases, references, mistakes, honest variants."""
 
+import math
+
 import numpy as np
 
 from speechlib import attention_masks, spec_augment, tokenizers
@@ -459,11 +461,13 @@ def nothing_as_library(fn):
 
 spans = bank.exercise("05.5")
 
-DRAWS = 400
+DRAWS, MORE = 400, 1600  # more where one span is drawn: each start must come equally often
 ROW = "one row: its shape and type"
 IN_RANGE = "nothing behind the real places is hidden"
 WHOLE = "every span is whole, none is cut off at the end"
 EVERYWHERE = "every real place is hidden now and then"
+EVEN = "each start comes about equally often"
+MIXED = "the starts of a row are drawn one by one"
 COUNTS = "how many places were hidden, over 400 draws"
 MEAN = "spans in a row, on average (to the nearest quarter)"
 
@@ -496,11 +500,19 @@ def spans_run(fn, size, real, probability, length, min_spans):
     hidden = drawn.sum(axis=1)
     runs = [len(run) for mask in drawn for run in "".join("#" if x else " " for x in mask).split()]
     low, high = int(hidden.min()), int(hidden.max())
+    places, even = max(real - length + 1, 0), True
+    if probability * real == length == low == high:  # one whole span in every row
+        more = [fn(size, real, probability, length, min_spans, rng) for _ in range(MORE)]
+        starts = np.concatenate([drawn, more]).argmax(axis=1)
+        even = bool(np.bincount(starts).max() < 1.4 * len(starts) / places)
+    different = len(np.unique(drawn, axis=0))
     return {
         ROW: f"{shape} {kind}",
         IN_RANGE: not drawn[:, real:].any(),
         WHOLE: all(run >= length for run in runs),
         EVERYWHERE: bool(drawn[:, :real].any(axis=0).all()),
+        EVEN: even,
+        MIXED: different >= math.comb(places, min_spans),
         COUNTS: f"from {low} to {high}",
         MEAN: str(np.round(hidden.mean() / length * 4) / 4) if length == 1 else "not counted here",
     }
@@ -574,6 +586,29 @@ def spans_padding_is_real_one_missing(size, real, probability, length, min_spans
 def spans_last_start_missing(size, real, probability, length, min_spans, rng):
     count = _count(probability * real, length, min_spans, rng)
     return _spans(size, rng.permutation(max(real - length, 0))[:count], length)
+
+
+@spans.mistake("moved_back")
+def spans_moved_back(size, real, probability, length, min_spans, rng):
+    count = _count(probability * real, length, min_spans, rng)
+    starts = rng.permutation(real)[:count] if real >= length else []
+    return _spans(size, [min(start, real - length) for start in starts], length)
+
+
+@spans.mistake("side_by_side")
+def spans_side_by_side(size, real, probability, length, min_spans, rng):
+    places = max(real - length + 1, 0)
+    count = min(_count(probability * real, length, min_spans, rng), places)
+    first = rng.integers(places) if places else 0
+    return _spans(size, [(first + k) % places for k in range(count)], length)
+
+
+@spans.mistake("side_by_side_no_turn")
+def spans_side_by_side_no_turn(size, real, probability, length, min_spans, rng):
+    places = max(real - length + 1, 0)
+    count = min(_count(probability * real, length, min_spans, rng), places)
+    first = rng.integers(places - count + 1)
+    return _spans(size, range(first, first + count), length)
 
 
 @spans.mistake("drawn_twice")
