@@ -278,6 +278,9 @@ def at_once_cases():
     nowhere = torch.tensor([[True, True], [False, False]])
     yield case(_random(7, 1, 1, 2, 3), _random(8, 1, 1, 2, 3), nowhere, note="a row of False")
     yield case(30 * _random(9, 1, 1, 4, 4), 30 * _random(10, 1, 1, 6, 4), note="large scores")
+    low = torch.tensor([-30000.0, -30001.0, 0.0])[None, None, :, None]
+    yield case(torch.ones(1, 1, 1, 1), low, torch.tensor([[True, True, False]]),
+               note="scores far below zero, beside a hidden one")  # fmt: skip
 
 
 @at_once.reference
@@ -355,6 +358,11 @@ def at_once_mask_after(query, key, mask=None):
 @at_once.mistake("score_zero")
 def at_once_score_zero(query, key, mask=None):
     return _hidden(_scores(query, key), mask, 0.0).softmax(dim=-1)
+
+
+@at_once.mistake("not_low_enough")
+def at_once_not_low_enough(query, key, mask=None):
+    return _hidden(_scores(query, key), mask, -100.0).softmax(dim=-1)
 
 
 @at_once.mistake("mask_added")
