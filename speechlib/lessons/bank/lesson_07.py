@@ -38,8 +38,8 @@ def always_the_mean(query, key, value):
 def peek_cases():
     yield case(
         always_the_mean,
-        _random(1, 1, 1, 2, 4),
-        _random(2, 1, 1, 3, 4),
+        _random(1, 2, 3, 2, 4),
+        _random(2, 2, 3, 3, 4),
         note="a function that listens to all alike",
     )
     yield case(
@@ -78,6 +78,11 @@ def peek_values_are_keys(attend, query, key):
 def peek_ones(attend, query, key):
     keys = key.shape[2]
     return attend(query, key, torch.ones(*key.shape[:2], keys, keys))
+
+
+@peek.mistake("one_for_all")
+def peek_one_for_all(attend, query, key):
+    return attend(query, key, torch.eye(key.shape[2])[None, None])
 
 
 @peek.mistake("turned")
