@@ -1053,6 +1053,7 @@ def search_cases():
     yield case(to_end, torch.tensor([[5, 1, 2]]), 0, 6, note="a prompt of three tokens")
     yield case(to_end, torch.tensor([[1], [3]]), 0, 8, note="the second row ends first")
     yield case(to_end, torch.tensor([[0, 1], [0, 2]]), 0, 5, note="the end token is in the prompt")
+    yield case(to_end, torch.tensor([[2, 0], [5, 1]]), 0, 8, note="a prompt ends with the end")
     yield case(Chain([0, 0, 3, 2, 1, 5]), torch.tensor([[2], [4]]), 1, 5,
                note="the end token is 1; the first row never ends")  # fmt: skip
     yield case(to_end, torch.tensor([[1]]), 0, 4, note="the end comes with the last token")
@@ -1145,6 +1146,17 @@ def search_prompt_ends(next_logits, tokens, end, max_tokens):
     return _search(next_logits, tokens, end, max_tokens, begun=True)
 
 
+@search.mistake("last_one_ends")
+def search_last_one_ends(next_logits, tokens, end, max_tokens):
+    for _ in range(max_tokens):
+        finished = tokens[:, -1] == end
+        new = torch.where(finished, end, next_logits(tokens).argmax(dim=-1))
+        tokens = torch.cat([tokens, new[:, None]], dim=1)
+        if (new == end).all():
+            break
+    return tokens
+
+
 @search.mistake("only_new")
 def search_only_new(next_logits, tokens, end, max_tokens):
     return greedy_search(next_logits, tokens, end, max_tokens)[:, tokens.shape[1] :]
@@ -1231,6 +1243,7 @@ def debug_cases():
     yield case(right, wrong(0, 0, 0.5, 2.0), note="the third layer is the first that differs")
     yield case(right, wrong(0, 0, 0, 0), note="all the same")
     yield case(right, wrong(1e-6, -2e-6, 1e-6, 3e-6), note="only rounding")
+    yield case(right, wrong(2e-5, -6e-5, 5e-5, 7e-5), note="every number within tolerance")
     yield case(right, wrong(1e-6, -0.5 * spot, 3.0, 0.2), note="one number is too small")
     yield case(right, wrong(0, torch.nan, torch.nan, torch.nan), note="from the second on: NaN")
     yield case(right, wrong(0, spot - 1 / 12, 0.3, 0.1), note="a difference whose mean is 0")
@@ -1309,6 +1322,16 @@ def debug_mean(right, wrong, tolerance=1e-4):
 @debug.mistake("signed_mean")
 def debug_signed_mean(right, wrong, tolerance=1e-4):
     return _first(_gaps(right, wrong, lambda x: x.mean().abs()), lambda gap: not gap <= tolerance)
+
+
+@debug.mistake("sum")
+def debug_sum(right, wrong, tolerance=1e-4):
+    return _first(_gaps(right, wrong, lambda x: x.abs().sum()), lambda gap: not gap <= tolerance)
+
+
+@debug.mistake("norm")
+def debug_norm(right, wrong, tolerance=1e-4):
+    return _first(_gaps(right, wrong, torch.norm), lambda gap: not gap <= tolerance)
 
 
 @debug.mistake("largest")
