@@ -1,0 +1,155 @@
+"""Answers as learners write them: each of these was once taken for right, or for something else."""
+
+import numpy as np
+import pytest
+
+from speechlib.lessons import check
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPEECHLIB_WORK", str(tmp_path))
+
+
+def _hidden(scores, mask):
+    return np.where(mask, scores, np.finfo(scores.dtype).min)
+
+
+def largest_before_hiding(scores, mask):
+    scores = scores - scores.max(axis=-1, keepdims=True)
+    powers = np.exp(_hidden(scores, mask))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def span_from(limit):
+    def listened_span(row):
+        strong = np.flatnonzero(row >= limit(row))
+        return strong[0] * 0.02, strong[-1] * 0.02
+
+    return listened_span
+
+
+def with_changed(row_or_column, number):
+    def is_sealed(attend, query, key, value, mask):
+        other_key, other_value = key.clone(), value.clone()
+        other_key[row_or_column] = number
+        other_value[row_or_column] = number
+        before = attend(query, key, value, mask)
+        return torch.allclose(before, attend(query, other_key, other_value, mask))
+
+    return is_sealed
+
+
+def spans_at(choose):
+    def hide_spans(size, real, probability, length, min_spans, rng):
+        hidden = np.zeros(size, dtype=bool)
+        count = max(int(probability * real / length + rng.random()), min_spans)
+        for start in choose(real, length, count, rng) if real >= length else []:
+            hidden[start : start + length] = True
+        return hidden
+
+    return hide_spans
+
+
+def moved_back(real, length, count, rng):
+    return [min(start, real - length) for start in rng.permutation(real)[:count]]
+
+
+def from_one_place(real, length, count, rng):
+    places = real - length + 1
+    first = rng.integers(places)
+    return [(first + k) % places for k in range(min(count, places))]
+
+
+def from_one_place_to_the_end(real, length, count, rng):
+    count = min(count, real - length + 1)
+    first = rng.integers(real - length + 2 - count)
+    return range(first, first + count)
+
+
+def filled_with(number):
+    def attention_weights(query, key, mask=None):
+        scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+        if mask is not None:
+            scores = scores.masked_fill(~mask, number)
+        return scores.softmax(dim=-1)
+
+    return attention_weights
+
+
+def added(make):
+    def fused(query, key, value, mask=None):
+        mask = mask if mask is None else make(mask)
+        kernel = torch.nn.functional.scaled_dot_product_attention
+        return kernel(query, key, value, attn_mask=mask)
+
+    return fused
+
+
+def one_eye(attend, query, key):
+    return attend(query, key, torch.eye(key.shape[2])[None, None])
+
+
+def ended_by(look_first):
+    def greedy_search(next_logits, tokens, end, max_tokens):
+        for _ in range(max_tokens):
+            finished = tokens[:, -1] == end
+            if look_first and finished.all():
+                break
+            new = torch.where(finished, end, next_logits(tokens).argmax(dim=-1))
+            tokens = torch.cat([tokens, new[:, None]], dim=1)
+            if (tokens[:, -1] == end).all():
+                break
+        return tokens
+
+    return greedy_search
+
+
+def first_by(measure):
+    def first_difference(right, wrong, tolerance=1e-4):
+        for path in right:
+            if not measure(right[path] - wrong[path]) <= tolerance:
+                return path
+        return None
+
+    return first_difference
+
+
+WRONG = [
+    ("00.2", span_from(lambda row: 0.5), "fixed_half"),
+    ("00.2", span_from(lambda row: row.sum() / 2), "fixed_half"),
+    ("00.2", span_from(lambda row: 0.3), "fixed_example"),
+    ("00.2", span_from(lambda row: np.argmax(row) / 2), "half_of_place"),
+    ("05.4", largest_before_hiding, "after_and_shared"),
+    ("05.5", spans_at(moved_back), "moved_back"),
+    ("05.5", spans_at(from_one_place), "side_by_side"),
+    ("05.5", spans_at(from_one_place_to_the_end), "side_by_side_no_turn"),
+    ("06.3", filled_with(-100.0), "not_low_enough"),
+    ("06.3", filled_with(-20.0), "not_low_enough"),
+    ("06.4", with_changed((slice(None), -1), 9.0), "never"),
+    ("06.4", with_changed(-1, float("nan")), "never"),
+    ("07.1", one_eye, "one_for_all"),
+    ("07.2", added(lambda m: m.masked_fill(~m, -1e30)), "no_mask"),
+    ("07.2", added(lambda m: torch.zeros(m.shape).masked_fill(~m, -torch.inf)), "boolean"),
+    ("09.7", ended_by(True), "last_one_ends"),
+    ("09.7", ended_by(False), "last_one_ends"),
+    ("09.8", first_by(lambda gap: gap.abs().sum()), "sum"),
+    ("09.8", first_by(lambda gap: gap.norm()), "norm"),
+]
+
+
+@pytest.mark.parametrize(("id", "wrong", "name"), WRONG, ids=[f"{i}-{n}" for i, _, n in WRONG])
+def test_wrong_answers_as_learners_write_them_are_named(id, wrong, name):
+    result = check(id, wrong)
+    assert (result.status, result.mistakes) == ("named", (name,))
+
+
+@pytest.mark.parametrize("skipped", range(5))
+def test_right_spans_pass_whatever_is_drawn(skipped):
+    def starts(real, length, count, rng):
+        rng.random(skipped)
+        return rng.permutation(real - length + 1)[:count]
+
+    assert check("05.5", spans_at(starts)).status == "passed"
