@@ -64,3 +64,14 @@ def cache_rows(rows, came):
             f"the cache was made for a batch of {rows}, {came} came; make one "
             "with init_cache(batch, slots, memory) for this batch"
         )
+
+
+def cache_memory(held, came):
+    """The keys and values in a cache were made of one memory: (batch, frames, width) it had, and
+    (batch, frames, width) of the one that comes."""
+    if tuple(came) != tuple(held):
+        raise ValueError(
+            "expected the memory that the cache holds, of shape (batch, frames, width) = "
+            f"{tuple(held)}, got {tuple(came)}; leave it out, or make a cache for the other one "
+            "with init_cache(batch, slots, memory)"
+        )

@@ -213,6 +213,29 @@ def test_a_static_cache_moves_and_forgets():
         cache.write(np.zeros((3, 1, 1, 3)), np.zeros((3, 1, 1, 3)))
 
 
+def test_after_a_cut_positions_count_what_is_left(model):
+    """Steps are drawn back where a guess was wrong; what is forgotten counts no more."""
+    tokens, decoder = np.array([[3, 4, 5, 6], [1, 7, 8, 9]]), model.decoder
+    cache = decoder.init_cache(2, 4)
+    decoder(tokens[:, :3], cache=cache)
+    assert cache.past().tolist() == [[3], [2]]
+    cache.cut(1)
+    assert cache.past().tolist() == [[1], [0]]
+    again, fresh = decoder(tokens[:, 3:], cache=cache), decoder.init_cache(2, 4)
+    decoder(tokens[:, :1], cache=fresh)
+    assert_close(np.asarray(again), np.asarray(decoder(tokens[:, 3:], cache=fresh)))
+
+
+def test_a_cache_refuses_another_memory_than_it_holds(model):
+    memory, tokens = np.zeros((2, 5, 12), np.float32), np.array([[3], [4]])
+    cache = model.decoder.init_cache(2, 4, memory)
+    with pytest.raises(ValueError, match=r"the cache holds, .* \(2, 5, 12\), got \(2, 4, 12\)"):
+        model.decoder(tokens, memory[:, :4], cache=cache)
+    with pytest.raises(ValueError, match="expected a memory for this memory_mask, got None"):
+        cache = model.decoder.init_cache(2, 4)
+        model.decoder(tokens, memory_mask=np.ones((2, 5), bool), cache=cache)
+
+
 # -- seeing and editing
 
 

@@ -128,6 +128,38 @@ def test_a_cache_takes_memory_and_mask_later(decoder):
         assert_close(torch.cat(parts, 1), expected, "mask and memory at every step")
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["speech-to-text-2-a", "whisper-decoder"])
+def test_every_decoder_treats_memory_and_mask_with_a_cache_alike(name):
+    decoder = sl.load(folder(name))
+    memory, heard = some_memory(decoder, batch=2), torch.arange(6) < torch.tensor([[6], [2]])
+    tokens = torch.tensor([[5, 6, 7], [8, 9, 4]])
+    full, masked = decoder(tokens, memory), decoder(tokens, memory, memory_mask=heard)
+    cache = decoder.init_cache(2, 3)  # the memory comes with the first tokens, and stays
+    parts = [decoder(tokens[:, :2], memory, cache=cache), decoder(tokens[:, 2:], cache=cache)]
+    assert_close(torch.cat(parts, 1), full, "a memory that came once")
+    cache = decoder.init_cache(2, 3)
+    first = decoder(tokens[:, :2], memory, memory_mask=heard, cache=cache)
+    parts = [first, decoder(tokens[:, 2:], cache=cache)]
+    assert_close(torch.cat(parts, 1), masked, "and its mask")
+    cache = decoder.init_cache(2, 3, memory)
+    parts = [decoder(tokens[:, i : i + 1], memory_mask=heard, cache=cache) for i in range(3)]
+    assert_close(torch.cat(parts, 1), masked, "a mask at every step")
+    cache = decoder.init_cache(2, 3, memory)
+    for other in (memory[:1], memory[:, :4], memory[..., :2], torch.zeros(3, 2, 5), 3.0):
+        with pytest.raises(ValueError, match=r"memory that the cache holds, .* \(2, 6, .*, got \("):
+            decoder(tokens, other, cache=cache)
+    for wrong in (heard[:1], heard[:, :4]):
+        with pytest.raises(ValueError, match=r"memory mask of shape .* = \(2, 6\), got"):
+            decoder(tokens, memory_mask=wrong, cache=cache)
+    cache = decoder.init_cache(2, 3)
+    with pytest.raises(ValueError, match="expected a memory for this memory_mask, got None"):
+        decoder(tokens, memory_mask=heard, cache=cache)
+    with pytest.raises(ValueError, match="batch of 2, 1 came"):  # and keeps nothing of it
+        decoder(tokens[:1], memory[:1], cache=cache)
+    assert_close(decoder(tokens, memory, cache=cache), full, "after what was refused")
+
+
 def test_a_longer_text_reads_the_rows_a_longer_table_has(decoder):
     long = sl.Speech2Text2(replace(decoder.config, positions=60)).eval()
     state = {k: v for k, v in decoder.state_dict().items() if k != "positions.table"}

@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from speechlib import attention_masks, limits, position_embeddings
+from speechlib import attention_masks, position_embeddings
 from speechlib.flax_models import inputs
-from speechlib.flax_models.kv_cache import DecoderCache, KVCache
+from speechlib.flax_models.kv_cache import DecoderCache, KVCache, WithMemory
 from speechlib.flax_models.transformer import Block, Fixed, chosen, is_dropped
 
 
@@ -56,7 +56,8 @@ class TextCache(DecoderCache):
 
     def past(self):
         """(batch, 1): real tokens so far."""
-        return self.real[...].sum(axis=1, keepdims=True)
+        written = jnp.arange(self.slots) < self.length  # `cut` leaves what it forgets in place
+        return (self.real[...] & written).sum(axis=1, keepdims=True)
 
     def reorder(self, rows):
         """As every cache; which tokens were real moves along."""
@@ -64,7 +65,7 @@ class TextCache(DecoderCache):
         self.real.set_value(self.real[rows])
 
 
-class Speech2Text2(nnx.Module):
+class Speech2Text2(WithMemory):
     """Tokens so far + memory -> logits of the next token, at every place."""
 
     def __init__(self, config, rngs, dtype=None, param_dtype=jnp.float32):
@@ -91,8 +92,6 @@ class Speech2Text2(nnx.Module):
         c = self.config
         tokens = inputs.tokens(tokens, c.vocabulary)
         batch, new = tokens.shape
-        if cache is not None:  # now: a lone position would fit any number of rows
-            limits.cache_rows(len(cache.real), batch)
         past = 0 if cache is None else cache.length
         everything = jnp.arange(new if cache is None else cache.places(new))
         mask = attention_masks.causal_mask(past + jnp.arange(new), everything)
@@ -120,36 +119,11 @@ class Speech2Text2(nnx.Module):
         x = self.token_embedding(tokens)
         return jnp.where((tokens == self.config.pad)[:, :, None], jax.lax.stop_gradient(x), x)
 
-    def heard(self, memory, memory_mask, batch, cache):
-        """What `memories` gives, or the cache keeps. A cache made without a memory takes the one
-        that comes; a mask that comes goes before the cache's."""
-        if cache is None:
-            return self.memories(memory, memory_mask, batch)
-        if memory is not None and cache.memory[0] is None:
-            cache.listen(*self.memories(memory, memory_mask, batch))
-        elif memory_mask is not None and cache.memory[0] is not None:
-            mask = inputs.memory_mask(memory_mask, batch, cache.memory[0][0].shape[2])
-            return cache.memory, attention_masks.for_keys(mask)
-        return cache.memory, cache.memory_mask
-
-    def memories(self, memory, memory_mask, batch):
-        """memory (batch, frames, width) and its mask (batch, frames), or Nones -> the keys and
-        values that each block looks at, and the mask for them (batch, 1, 1, frames)."""
-        if memory is None and memory_mask is not None:
-            raise ValueError("expected a memory for this memory_mask, got None")
-        if memory is None:
-            return [None] * len(self.blocks), None
-        memory = inputs.memory(memory, batch, self.config.width, self.dtype)
-        if memory_mask is not None:
-            memory_mask = inputs.memory_mask(memory_mask, *memory.shape[:2])
-            memory_mask = attention_masks.for_keys(memory_mask)
-        return [block.cross_attention.keys_values(memory) for block in self.blocks], memory_mask
-
     def init_cache(self, batch, slots, memory=None, memory_mask=None):
         """Reserves room for `slots` tokens in each of `batch` rows, and makes the keys and values
         of the memory once."""
         c, like = self.config, self.token_embedding.embedding
-        memories, memory_mask = self.memories(memory, memory_mask, batch)
+        memories, memory_mask = self.heard(memory, memory_mask, batch)
         size = (batch, c.decoder.heads, slots, c.width // c.decoder.heads)
         layers = [KVCache(*size, self.dtype or like.dtype) for _ in self.blocks]
         return TextCache(layers, memories, memory_mask, jnp.zeros((batch, slots), bool))

@@ -9,8 +9,10 @@ Notebook: 07_attention_variants
 """
 
 import torch
+from torch import nn
 
-from speechlib import limits
+from speechlib import attention_masks, limits
+from speechlib.torch_models import inputs
 
 
 class KVCache:
@@ -83,3 +85,48 @@ class DecoderCache:
             ]
             if self.memory_mask is not None:
                 self.memory_mask = self.memory_mask.index_select(0, rows)
+
+
+class WithMemory(nn.Module):
+    """A decoder whose blocks look at the encoder's output: each makes its keys and values of it
+    once, and a cache keeps them."""
+
+    def heard(self, memory, memory_mask, batch, cache=None):
+        """What the blocks look at: their keys and values as `memories` gives them, and which frames
+        are real, (batch, 1, 1, frames) or None: all.
+
+        memory (batch, frames, width) and memory_mask (batch, frames) or None; batch: rows of the
+        tokens, or of the memory; cache: a `DecoderCache` or None. A cache without a memory keeps
+        the one that comes; a mask that comes goes before the cache's, this once. Raises ValueError
+        for another batch or memory than the cache was made for, and for a mask without a memory.
+        """
+        if cache is not None:  # now: a lone position would fit any number of rows
+            limits.cache_rows(len(cache.layers[0].keys), batch)
+        if cache is None or cache.memory[0] is None:
+            memories, real = self.memories(memory, batch), None
+        else:
+            memories, real = cache.memory, cache.memory_mask
+            if memory is not None:
+                rows, _, frames, _ = memories[0][0].shape
+                came = inputs.as_tensor(memory, "memory (batch, frames, width)").shape
+                limits.cache_memory((rows, frames, self.config.width), came)
+        if memory_mask is not None:
+            if memories[0] is None:
+                raise ValueError("expected a memory for this memory_mask, got None")
+            keys = memories[0][0]
+            real = inputs.memory_mask(memory_mask, len(keys), keys.shape[2], keys.device)
+            real = attention_masks.for_keys(real)
+        if cache is not None and cache.memory[0] is None and memory is not None:
+            cache.memory, cache.memory_mask = memories, real
+        return memories, real
+
+    def memories(self, memory, batch=None):
+        """(batch, frames, width) -> the keys and values that each block looks at: a list of
+        pairs, one a block, each (batch, head, frames, head width); Nones without a memory."""
+        if memory is None:
+            return [None] * len(self.blocks)
+        batch = len(memory) if batch is None else batch
+        memory = inputs.memory(memory, batch, self.config.width, self.token_embedding.weight)
+        pairs = [block.cross_attention.keys_values(memory) for block in self.blocks]
+        # read at every step: in one piece for each head it is quicker
+        return [(keys.contiguous(), values.contiguous()) for keys, values in pairs]

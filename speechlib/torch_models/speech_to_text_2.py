@@ -14,9 +14,9 @@ import math
 import torch
 from torch import nn
 
-from speechlib import attention_masks, limits, position_embeddings
+from speechlib import attention_masks, position_embeddings
 from speechlib.torch_models import inputs
-from speechlib.torch_models.kv_cache import DecoderCache, KVCache
+from speechlib.torch_models.kv_cache import DecoderCache, KVCache, WithMemory
 from speechlib.torch_models.linear import linear
 from speechlib.torch_models.transformer import Block, is_dropped, run_block
 
@@ -76,7 +76,7 @@ class TextCache(DecoderCache):
         self.real.copy_(self.real.index_select(0, rows))
 
 
-class Speech2Text2(nn.Module):
+class Speech2Text2(WithMemory):
     """Tokens so far + memory -> logits of the next token, at every place."""
 
     def __init__(self, config):
@@ -100,8 +100,6 @@ class Speech2Text2(nn.Module):
         c, table = self.config, self.token_embedding.weight
         tokens = inputs.tokens(tokens, c.vocabulary, table.device)
         batch, new = tokens.shape
-        if cache is not None:  # now: a lone position would fit any number of rows
-            limits.cache_rows(len(cache.real), batch)
         past = 0 if cache is None else cache.length
         everything = torch.arange(past + new, device=tokens.device)
         # also for a lone token, which may look at all: the rule may be somebody else's (`use`)
@@ -121,34 +119,6 @@ class Speech2Text2(nn.Module):
             cache.real[:, past : past + new] = tokens != c.pad
         return linear(x, table)
 
-    def heard(self, memory, memory_mask, batch, cache):
-        """What `memories` gives, or the cache keeps. A cache made without a memory takes the one
-        that comes; a mask that comes goes before the cache's."""
-        if cache is None:
-            return self.memories(memory, memory_mask, batch)
-        if memory is not None and cache.memory[0] is None:
-            cache.memory, cache.memory_mask = self.memories(memory, memory_mask, batch)
-        elif memory_mask is not None and cache.memory[0] is not None:
-            rows, _, frames, _ = cache.memory[0][0].shape
-            mask = inputs.memory_mask(memory_mask, rows, frames, cache.real.device)
-            return cache.memory, attention_masks.for_keys(mask)
-        return cache.memory, cache.memory_mask
-
-    def memories(self, memory, memory_mask, batch):
-        """memory (batch, frames, width) and its mask (batch, frames), or Nones -> the keys and
-        values that each block looks at, and the mask for them (batch, 1, 1, frames)."""
-        if memory is None and memory_mask is not None:
-            raise ValueError("expected a memory for this memory_mask, got None")
-        if memory is None:
-            return [None] * len(self.blocks), None
-        memory = inputs.memory(memory, batch, self.config.width, self.token_embedding.weight)
-        if memory_mask is not None:
-            memory_mask = inputs.memory_mask(memory_mask, *memory.shape[:2], memory.device)
-            memory_mask = attention_masks.for_keys(memory_mask)
-        pairs = [block.cross_attention.keys_values(memory) for block in self.blocks]
-        # read at every step: in one piece for each head it is quicker
-        return [(keys.contiguous(), values.contiguous()) for keys, values in pairs], memory_mask
-
     def init_cache(self, batch, slots, memory=None, memory_mask=None):
         """Reserves room for `slots` tokens in each of `batch` rows, and makes the keys and values
         of the memory once. With beams a memory has fewer rows: row i of it serves rows
@@ -157,7 +127,7 @@ class Speech2Text2(nn.Module):
         if memory is not None:
             memory = inputs.numbers(memory, "memory (batch, frames, width)", like)
         rows = inputs.memory_rows(memory, batch)
-        memories, memory_mask = self.memories(memory, memory_mask, rows)
+        memories, memory_mask = self.heard(memory, memory_mask, rows)
         size = (batch, c.decoder.heads, slots, c.width // c.decoder.heads)
         layers = [KVCache(*size, like.dtype, like.device) for _ in self.blocks]
         real = torch.zeros(batch, slots, dtype=torch.bool, device=like.device)

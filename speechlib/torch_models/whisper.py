@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from speechlib import attention_masks, position_embeddings, spec_augment, tokenizers
 from speechlib.torch_models import inputs
-from speechlib.torch_models.kv_cache import DecoderCache, KVCache
+from speechlib.torch_models.kv_cache import DecoderCache, KVCache, WithMemory
 from speechlib.torch_models.linear import linear
 from speechlib.torch_models.transformer import Block, is_dropped, run_block
 
@@ -103,7 +103,7 @@ class AudioEncoder(nn.Module):
         return mel
 
 
-class TextDecoder(nn.Module):
+class TextDecoder(WithMemory):
     """Tokens so far + memory -> logits of the next token, at every place."""
 
     def __init__(self, config):
@@ -122,7 +122,7 @@ class TextDecoder(nn.Module):
 
         token_mask: (batch, tokens so far) True = real token; memory_mask: (batch, frames) True =
         real frame. cache: from `init_cache`; then `tokens` are only the new ones, and memory and
-        its mask are not needed again.
+        its mask need not be given again.
         """
         past = 0 if cache is None else cache.length
         table = self.token_embedding.weight
@@ -135,10 +135,7 @@ class TextDecoder(nn.Module):
         if token_mask is not None:
             real = inputs.token_mask(token_mask, len(tokens), len(everything), tokens.device)
             mask = attention_masks.combine(mask, real)
-        if cache is None or cache.memory[0] is None:
-            memories, heard = self.memories(memory, len(tokens)), _for_keys(memory, memory_mask)
-        else:
-            memories, heard = cache.memory, cache.memory_mask
+        memories, heard = self.heard(memory, memory_mask, len(tokens), cache)
         x = self.dropout(self.token_embedding(tokens) + self.positions(place))
         for layer, block in enumerate(self.blocks):
             if cache is None and is_dropped(self, self.config.decoder_layer_drop):
@@ -165,35 +162,15 @@ class TextDecoder(nn.Module):
         if memory is not None:
             memory = inputs.numbers(memory, "memory (batch, frames, width)", like)
         rows = inputs.memory_rows(memory, batch)
-        memories, heard = self.memories(memory, rows), _for_keys(memory, memory_mask)
+        memories, heard = self.heard(memory, memory_mask, rows)
         size = (batch, c.decoder.heads, c.slots if slots is None else slots)
         layers = [KVCache(*size, c.width // size[1], like.dtype, like.device) for _ in self.blocks]
         return DecoderCache(layers, memories, heard)
-
-    def memories(self, memory, batch=None):
-        """(batch, frames, width) -> the keys and values that each block looks at: a list of
-        pairs, one a block, each (batch, head, frames, head width); Nones without a memory."""
-        if memory is None:
-            return [None] * len(self.blocks)
-        batch = len(memory) if batch is None else batch
-        memory = inputs.memory(memory, batch, self.config.width, self.token_embedding.weight)
-        pairs = [block.cross_attention.keys_values(memory) for block in self.blocks]
-        # read at every step: in one piece for each head it is quicker
-        return [(keys.contiguous(), values.contiguous()) for keys, values in pairs]
 
 
 class WhisperDecoder(TextDecoder):
     """The decoder as a model of its own: with a memory it writes what was heard, without one it is
     a language model (and the draft of speculative decoding)."""
-
-
-def _for_keys(memory, mask):
-    """(batch, frames) True = real frame -> (batch, 1, 1, frames); None: all are."""
-    if mask is None:
-        return None
-    if memory is None:
-        raise ValueError("expected a memory for this memory_mask, got None")
-    return attention_masks.for_keys(inputs.memory_mask(mask, *memory.shape[:2], memory.device))
 
 
 class Whisper(nn.Module):
