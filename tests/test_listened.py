@@ -44,6 +44,15 @@ def test_silence_has_no_rows(model):
     assert transcript.text == "" and rows.shape == (0, 300)
 
 
+@pytest.mark.parametrize("heads", [[[7, 0]], [[0, 99]], [[-1, 0]]])
+def test_alignment_heads_that_the_model_lacks_are_named(model, spoken, monkeypatch, heads):
+    monkeypatch.setitem(model.checkpoint.generation, "alignment_heads", heads)
+    layers, count = model.config.decoder_layers, model.config.decoder.heads
+    said = rf"alignment_heads .* {layers} layers x {count} heads .* got \[\[{heads[0][0]}, "
+    with pytest.raises(ValueError, match=said):
+        sl.transcribe(spoken, model, words=True)
+
+
 def test_longer_than_a_window_is_said(model):
     with pytest.raises(ValueError, match=r"at most one window of 6 s, got 7.0 s; cut it first"):
         transcription.listened(np.full(7 * 16000, 0.1, np.float32), model)

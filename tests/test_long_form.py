@@ -10,7 +10,7 @@ from whisper.model import ModelDimensions
 from whisper.tokenizer import get_tokenizer
 
 import speechlib as sl
-from speechlib import audio, configs
+from speechlib import alignment, audio, configs
 from speechlib.torch_models import generation, long_form, transcription
 from speechlib.torch_models.whisper import Whisper
 
@@ -158,6 +158,26 @@ def test_transcribe_goes_through_all_windows_and_times_words():
     assert sl.transcribe(wave, ours, timestamps=True, language="de").segments == found.segments
     silence = sl.transcribe(np.zeros(40 * RATE, np.float32), ours)
     assert silence.text == ""
+
+
+def test_words_are_in_order_and_none_swallows_what_its_window_did_not_keep():
+    """Six commands, longer than a window of 6 s; the first is cut behind its second segment."""
+    said = sl.corpus.commands("test")[12:18]
+    found = sl.transcribe(np.concatenate([u.wave() for u in said]), "whisper-commands", words=True)
+    assert all(a[2] <= b[1] + 1e-6 for a, b in zip(found.words, found.words[1:], strict=False))
+    kept = " ".join(segment["text"] for segment in found.segments[:2]).split()
+    assert [word for word, *_ in found.words[: len(kept)]] == kept
+    assert found.words[len(kept) - 1][2] <= found.segments[1]["end_s"] + 1e-6
+
+
+def test_a_window_without_a_word_has_no_word_times():
+    (_, ours), prompt = pair(1), torch.tensor([[THEIRS.sot]])
+    mel = np.zeros((ours.config.mel_bins, 2 * ours.config.mel_frames), np.float32)
+    with torch.no_grad():
+        memory = ours.encode(torch.zeros(1, *mel[:, ::2].shape))
+    form = long_form.LongForm(ours, mel, prompt, words=True)
+    assert form._timed([(0, 5, [form.first_time, form.first_time + 5])], memory, 0.0, 100) == []
+    assert alignment.tightened([], np.ones((1, 2, 3)), [], 1) == []
 
 
 def test_one_window_with_times_is_one_pass():

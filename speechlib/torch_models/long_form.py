@@ -191,12 +191,16 @@ class LongForm:
 
     def _timed(self, pieces, memory, offset_s, size):
         """A (word, start_s, end_s) or None for every text token of a window: the word that begins
-        with it. Tokens are timed without times between them, as the model was aligned."""
+        with it. Tokens are timed without times between them, as the model was aligned, and none
+        later than the last segment ends: the next window hears what follows."""
+        frames, (_, end, last) = -(-size // 2), pieces[-1]
+        if last and last[-1] >= self.first_time:
+            frames = min(frames, int(end))
         tokens = [t for _, _, piece in pieces for t in piece if t < self.no_times]
         marks = [None] * len(tokens)
         prompt = torch.cat([self.prompt, self.prompt.new_tensor([[self.no_times]])], dim=1)
         for word, places, start_s, end_s in word_timing.word_times(
-            self.model, memory, prompt, tokens, -(-size // 2)
+            self.model, memory, prompt, tokens, frames
         ):
             marks[places[0]] = (word, len(places), offset_s + start_s, offset_s + end_s)
         return marks

@@ -30,8 +30,10 @@ def word_times(model, memory, prompt, tokens, frames):
     memory (1, frames, width), prompt (1, tokens), tokens: list of ids after the prompt; frames:
     encoder frames of real audio.
     """
-    weights = alignment_weights(model, memory, prompt, tokens)
     words = grouped(model, prompt, tokens)
+    if not words:  # a window of a long recording in which nothing was written
+        return []
+    weights = alignment_weights(model, memory, prompt, tokens)
     places = [place for _, place in words]
     spans = spans_of(weights, places, prompt.shape[1], frames)
     timed = [(word, place, *span) for (word, place), span in zip(words, spans, strict=True)]
@@ -76,11 +78,18 @@ def tidy(words):
 
 def alignment_heads(model):
     """(layer, head) pairs of the decoder whose cross-attention follows the sound: the
-    checkpoint's own list, else every head of the upper half of the layers."""
+    checkpoint's own list, else every head of the upper half of the layers. Raises ValueError for
+    a list that names others than the model has."""
     named = settings_of(model).get("alignment_heads")
-    if named:
-        return [(int(layer), int(head)) for layer, head in named]
     layers, heads = model.config.decoder_layers, model.config.decoder.heads
+    if named:
+        if not all(0 <= layer < layers and 0 <= head < heads for layer, head in named):
+            raise ValueError(
+                f"expected alignment_heads as [layer, head] within {layers} layers x {heads} heads "
+                f"of the decoder, counted from 0, got {named}: correct generation_config.json, or "
+                "take the entry out"
+            )
+        return [(int(layer), int(head)) for layer, head in named]
     return [(layer, head) for layer in range(layers // 2, layers) for head in range(heads)]
 
 
