@@ -38,7 +38,7 @@ def padding_mask(lengths, size):
     lengths: (batch,) whole numbers from 0 to size; size: places in a row (samples, frames, tokens).
     Returns (batch, size) bool, True = real.
     """
-    lengths = _array(lengths)
+    lengths = _wide(_array(lengths))
     if lengths.ndim != 1 or "int" not in str(lengths.dtype):
         raise ValueError(
             f"expected lengths (batch,) of whole numbers, came shape {tuple(lengths.shape)} of "
@@ -120,7 +120,7 @@ def conv_output_length(length, kernel, stride, padding=0):
             f"expected kernel and stride of at least 1 and padding of at least 0, came kernel "
             f"{kernel}, stride {stride}, padding {padding}"
         )
-    frames = (length + 2 * padding - kernel) // stride + 1
+    frames = (_wide(length) + 2 * padding - kernel) // stride + 1
     return frames * (frames > 0)
 
 
@@ -153,6 +153,15 @@ def frame_mask(lengths, frames, kernels, strides):
 def _array(values):
     """Lists and numbers become NumPy arrays; arrays of any kind stay what they are."""
     return values if hasattr(values, "ndim") else np.asarray(values)
+
+
+def _wide(values):
+    """Narrow and unsigned whole numbers -> int64 (JAX: int32), for they wrap around: as uint16,
+    300 - 400 is 65436, and as int8, 100 + 100 is -56."""
+    kind = str(getattr(values, "dtype", "")).removeprefix("torch.")
+    if not kind.startswith(("uint", "int8", "int16")):
+        return values
+    return values.long() if hasattr(values, "long") else values.astype(int)
 
 
 def _boolean(mask, name):

@@ -71,6 +71,18 @@ def test_frame_mask_and_bias_are_the_same_everywhere(make):
     assert bias.dtype == np.float32 and bias.tolist() == [0, -np.inf]  # not 0 * inf = NaN
 
 
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "uint32", "int8", "int16"])
+@pytest.mark.parametrize("library", [name for name in KINDS if name != "list"])
+def test_narrow_and_unsigned_lengths_do_not_wrap_around(library, kind):
+    lengths = KINDS[library](np.array([3, 100, 127], dtype=kind))
+    found = masks.frame_mask(lengths, 300, [10], [5])
+    assert np.asarray(found).sum(1).tolist() == [0, 19, 24]
+    assert np.asarray(masks.padding_mask(lengths, 300)).sum(1).tolist() == [3, 100, 127]
+    padded = masks.conv_output_length(lengths, 3, 1, padding=20)
+    assert np.asarray(padded).tolist() == [41, 138, 165]
+    assert masks.conv_output_length(np.uint8(3), 10, 5) == 0
+
+
 # -------------------------------------------------------------------------------- properties
 
 
