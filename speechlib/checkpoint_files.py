@@ -14,6 +14,7 @@ from speechlib import checkpoints, paths
 
 # files beside the tensors that are read with them: a card is not
 READ = tuple(name for name in checkpoints.COMPANIONS if name != "card.json")
+NUMBER_TYPE = ("dtype", "torch_dtype")  # transformers 5's word for it, which goes first, and 4's
 
 
 def weight_files(folder) -> list[Path]:
@@ -82,7 +83,7 @@ def write(model, folder, tensors, save_file, number_type):
     if note := checkpoints.ours_alone(kind, model.config, getattr(encoder, "config", None)):
         warnings.warn(note, stacklevel=5)
     carried = checkpoint.config if checkpoint else _first_token(model)
-    config = checkpoints.settings_of(model, kind, carried)
+    config = _without_number_type(checkpoints.settings_of(model, kind, carried))
     config["architectures"] = [architecture]
     config["torch_dtype"] = number_type
     left_over = _left_over(checkpoint, folder, config)
@@ -125,13 +126,26 @@ def _left_over(checkpoint, folder, config):
         former = checkpoints.read_json(folder / "config.json")
     except ValueError:
         return []
-    number_type = {"torch_dtype": None}  # float16 or float32: the same model
-    if former | number_type == json.loads(json.dumps(config)) | number_type:
+    mine = json.loads(json.dumps(config))
+    if _without_number_type(former) == _without_number_type(mine):  # in float16, too
         return []
     mine = {name for name in READ if checkpoint and (checkpoint.folder / name).is_file()}
     if checkpoint and checkpoint.generation:
         mine.add("generation_config.json")
     return [name for name in READ if name not in mine and (folder / name).is_file()]
+
+
+def _without_number_type(config):
+    """A config.json without what it says of its number type, also inside encoder and decoder."""
+    return {
+        name: _without_number_type(value) if _is_part(name, value) else value
+        for name, value in config.items()
+        if name not in NUMBER_TYPE
+    }
+
+
+def _is_part(name, value):
+    return name in ("encoder", "decoder") and isinstance(value, dict)
 
 
 def _write_json(path, content):

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -99,6 +100,36 @@ def test_a_null_that_transformers_5_refuses_is_not_handed_on(framework, copy, tm
     sl.save(sl.load(path), tmp_path / "saved")
     saved = json.loads((tmp_path / "saved" / "config.json").read_text())
     assert saved["use_cache"] is saved["decoder"]["use_cache"] is True
+
+
+def test_a_number_type_of_transformers_5_does_not_outlive_its_file(copy, tmp_path):
+    """It writes `dtype`, and believes that more than `torch_dtype`."""
+    path, _ = copy("speech-encoder-decoder-a")
+    config = json.loads((path / "config.json").read_text())
+    config["dtype"] = config["encoder"]["dtype"] = config["decoder"]["dtype"] = "float16"
+    config["encoder"]["label2id"] = {"dtype": 0}  # a label may be called so
+    (path / "config.json").write_text(json.dumps(config))
+    model = sl.load(path)
+    sl.save(model, tmp_path / "saved")
+    saved = json.loads((tmp_path / "saved" / "config.json").read_text())
+    assert saved["torch_dtype"] == "float32" and saved["encoder"]["label2id"] == {"dtype": 0}
+    assert not [part for part in (saved, saved["encoder"], saved["decoder"]) if "dtype" in part]
+    assert model.checkpoint.config == config  # what was read stays as it was read
+    (path / "vocab.json").write_text("{}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # over itself: no other model's files to clear away
+        sl.save(model, path)
+    assert (path / "vocab.json").read_text() == "{}"
+
+
+def test_transformers_5_reads_the_number_type_that_was_saved(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    sl.save(sl.load(folder("whisper-a")), tmp_path / "five")
+    config = json.loads((tmp_path / "five" / "config.json").read_text()) | {"dtype": "float16"}
+    (tmp_path / "five" / "config.json").write_text(json.dumps(config))
+    sl.save(sl.load(tmp_path / "five"), tmp_path / "saved")
+    read = transformers.WhisperForConditionalGeneration.from_pretrained(tmp_path / "saved")
+    assert read.dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", FOLDERS)
