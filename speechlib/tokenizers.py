@@ -5,11 +5,12 @@ Special here: Whisper's byte-level pairs (Radford et al. 2022, after Sennrich et
 toy corpus' one-word-one-token vocabulary stand behind one class.
 """
 
-import json
 import string
 from pathlib import Path
 
 import numpy as np
+
+from speechlib import checkpoints
 
 SPECIAL_TOKENS = (
     "<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>",
@@ -103,7 +104,8 @@ class Tokenizer:
         try:
             return self.backend.encode(text, add_special_tokens=False).ids
         except Exception as error:  # the library raises bare Exception for a word it cannot write
-            unknown = [word for word in text.split() if self.backend.token_to_id(word) is None]
+            spelt = getattr(self.backend.normalizer, "normalize_str", str)  # as the backend reads
+            unknown = [w for w in text.split() if self.backend.token_to_id(spelt(w)) is None]
             raise ValueError(
                 f"these words are not in the vocabulary: {unknown}; it has {self.words_known()}"
             ) from error
@@ -201,7 +203,7 @@ def _backend_from_vocabulary(folder):
     from tokenizers import AddedToken, decoders, models, pre_tokenizers
     from tokenizers import Tokenizer as Backend
 
-    vocabulary = read_json(folder / "vocab.json")
+    vocabulary = checkpoints.read_json(folder / "vocab.json")
     vocabulary.update(_added_tokens(folder))
     try:
         pairs = models.BPE.read_file(str(folder / "vocab.json"), str(folder / "merges.txt"))[1]
@@ -219,19 +221,18 @@ def _added_tokens(folder) -> dict[str, int]:
     # added_tokens.json: {token: id}; tokenizer_config.json: {"added_tokens_decoder": {id: {...}}}
     added = {}
     if (folder / "tokenizer_config.json").is_file():
-        listed = read_json(folder / "tokenizer_config.json").get("added_tokens_decoder", {})
-        added.update({entry["content"]: int(number) for number, entry in listed.items()})
+        file = folder / "tokenizer_config.json"
+        listed = checkpoints.read_json(file).get("added_tokens_decoder") or {}
+        try:
+            added.update({entry["content"]: int(number) for number, entry in listed.items()})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f'expected added_tokens_decoder in {file} as {{id: {{"content": token}}}}, got '
+                f"{str(listed)[:80]}: correct it there, or take it out"
+            ) from error
     if (folder / "added_tokens.json").is_file():
-        added.update(read_json(folder / "added_tokens.json"))
+        added.update(checkpoints.read_json(folder / "added_tokens.json"))
     return added
-
-
-def read_json(path) -> dict:
-    """A JSON file; ValueError for another one."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
 
 
 def shift_tokens_right(labels, pad, start):

@@ -8,7 +8,7 @@ punctuation stay, unless the checkpoint says `clean_up_tokenization_spaces`.
 
 from pathlib import Path
 
-from speechlib import tokenizers
+from speechlib import checkpoints
 
 GOES_ON = "@@"  # at the end of a piece: the word is not over
 WORD_END = "</w>"  # in merges.txt: the word ends here
@@ -17,22 +17,42 @@ _CLEANED = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
 
 
 def tokenizer_in(folder):
-    """The tokenizer of a folder with vocab.json, or None where it is neither of the two."""
+    """The tokenizer of a folder with vocab.json, or None where it is neither of the two. Raises
+    ValueError for files that hold something else than tokens, their ids and settings."""
     folder = Path(folder)
-    vocabulary = tokenizers.read_json(folder / "vocab.json")
+    vocabulary = checkpoints.read_json(folder / "vocab.json")
     config = folder / "tokenizer_config.json"
-    settings = tokenizers.read_json(config) if config.is_file() else {}
+    settings = checkpoints.read_json(config) if config.is_file() else {}
     if any(isinstance(entry, dict) for entry in vocabulary.values()):
         raise ValueError(
             f"{folder / 'vocab.json'} holds a vocabulary for each target_lang "
             f"({', '.join(list(vocabulary)[:5])}, …): expected a single one"
         )
-    named = settings.get("tokenizer_class", "")
+    _check(vocabulary, folder / "vocab.json", settings, config)
+    named = settings.get("tokenizer_class") or ""
     if "Speech2Text2" in named or any(token.endswith(GOES_ON) for token in vocabulary):
         return PieceTokenizer(vocabulary, settings, folder / "merges.txt")
     if "CTC" in named or (not (folder / "merges.txt").is_file() and "|" in vocabulary):
         return LetterTokenizer(vocabulary, settings)
     return None
+
+
+def _check(vocabulary, file, settings, config):
+    for token, number in vocabulary.items():
+        if type(number) is not int or number < 0:
+            raise ValueError(
+                f"expected tokens and their ids (whole numbers from 0) in {file}, got {token!r}: "
+                f"{number!r}; correct it there"
+            )
+    for name in ("tokenizer_class", "word_delimiter_token", *_SPECIAL):
+        value = settings.get(name)
+        if name.endswith("_token") and isinstance(value, dict):
+            value = value.get("content")
+        if value is not None and not isinstance(value, str):
+            raise ValueError(
+                f"expected {name} in {config} as text, got {value!r}; correct it there, or take "
+                "it out"
+            )
 
 
 class VocabularyTokenizer:

@@ -136,6 +136,8 @@ def test_errors_say_what_is_missing(tmp_path, byte_pairs):
     digits = tokenizers.word_tokenizer()
     with pytest.raises(ValueError, match=r"\['hello'\].*zero"):
         digits.encode("hello zero")
+    with pytest.raises(ValueError, match=r"not in the vocabulary: \['xyz'\]"):
+        digits.encode("One TWO xyz")  # it writes lower case
     with pytest.raises(ValueError, match="15 is not in 0 to 14"):
         digits.token(15)
     with pytest.raises(ValueError, match="-1 is not in 0 to 14"):
@@ -155,7 +157,7 @@ def test_errors_say_what_is_missing(tmp_path, byte_pairs):
     with pytest.raises(ValueError, match="do not fit"):
         tokenizers.load_tokenizer(empty)
     (empty / "vocab.json").write_text("not json")
-    with pytest.raises(ValueError, match="not JSON"):
+    with pytest.raises(ValueError, match="read as JSON"):
         tokenizers.load_tokenizer(empty)
     (empty / "tokenizer.json").write_text("{}")
     with pytest.raises(ValueError, match="tokenizer.json that can be read"):

@@ -60,6 +60,42 @@ def test_what_cannot_be_spelt(tmp_path):
         tokenizer.token(7)
 
 
+@pytest.mark.parametrize(
+    "vocabulary, settings, said",
+    [
+        ([], {}, "names and values in .*vocab.json, got a list"),
+        ({"a": 0}, [], "names and values in .*tokenizer_config.json, got a list"),
+        ({"a": 0}, {"tokenizer_class": None}, "expected tokenizer.json, or vocab.json with merges"),
+        ({"a": 0}, {"tokenizer_class": 3}, "expected tokenizer_class in .* as text, got 3"),
+        ({"a": 0, "|": "x"}, {}, "whole numbers from 0.* got '|': 'x'"),
+        ({"a": 0, "|": [1]}, {}, "whole numbers from 0.* got '|': "),
+        ({"a": 0, "|": 1}, {"pad_token": ["x"]}, r"expected pad_token in .* got \['x'\]"),
+        ({"a": 0, "|": 1}, {"unk_token": {"content": 1}}, "expected unk_token in .* got 1"),
+        ({"a": 0, "|": 1}, {"word_delimiter_token": 3}, "expected word_delimiter_token in"),
+    ],
+)
+def test_files_of_another_kind_are_named(tmp_path, vocabulary, settings, said):
+    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match=said):
+        tokenizers.load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("listed", [[1], {"x": {"content": "b"}}, {"1": {}}, {"1": "b"}])
+def test_added_tokens_of_another_kind_are_named(tmp_path, listed):
+    (tmp_path / "vocab.json").write_text('{"a": 0}')
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": listed}))
+    with pytest.raises(ValueError, match="expected added_tokens_decoder in .*tokenizer_config"):
+        tokenizers.load_tokenizer(tmp_path)
+
+
+def test_a_tokenizer_class_of_null_is_none_at_all(tmp_path):
+    (tmp_path / "vocab.json").write_text('{"a": 0, "|": 1}')
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": null}')
+    assert tokenizers.load_tokenizer(tmp_path).encode("a a") == [0, 1, 0]
+
+
 def test_a_vocabulary_for_each_language_is_refused(tmp_path):
     (tmp_path / "vocab.json").write_text(json.dumps({"eng": {"a": 0}, "deu": {"a": 0}}))
     with pytest.raises(ValueError, match=r"each target_lang \(eng, deu"):
