@@ -22,7 +22,8 @@ def load(source, *, framework="torch", attention="sdpa", dtype="float32", device
         model is made of; what a Flax model computes in, while its parameters stay float32.
     device: as the framework calls it.
     Raises ValueError for an unknown source, architecture or option, for files that cannot be read,
-    and for a checkpoint whose tensors do not fit (all of them listed).
+    for a checkpoint whose tensors do not fit (all of them listed), and for a package that is not
+    installed.
     """
     options = {"attention": attention, "dtype": dtype, "device": device}
     if framework == "torch":
@@ -87,12 +88,13 @@ def _part(name):
     try:
         return importlib.import_module(f"speechlib.{name}")
     except ModuleNotFoundError as error:
-        if error.name.split(".")[0] == "speechlib":
+        package = error.name.split(".")[0]
+        if package == "speechlib":
             raise
-        raise ValueError(
-            f'framework="flax" needs {error.name}, which is not installed; type: '
-            f"{setup_environment.FLAX_COMMAND}"
-        ) from error
+        needs, advice = "speechlib", '"python -m speechlib doctor" says what is missing'
+        if package in ("jax", "jaxlib", "flax"):
+            needs, advice = 'framework="flax"', f"type: {setup_environment.FLAX_COMMAND}"
+        raise ValueError(f"{needs} needs {package}, which is not installed; {advice}") from error
 
 
 def _framework_of(model):

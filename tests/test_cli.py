@@ -152,6 +152,18 @@ def test_what_flax_needs_is_said_in_one_way_and_not_by_the_name_of_a_strangers_p
         frameworks.load("anything", framework="flax")
 
 
+def test_a_package_that_is_no_part_of_flax_is_not_blamed_on_it():
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import speechlib as sl\n"
+        "try: sl.load('whisper-digits')\n"
+        "except ValueError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert "speechlib needs torch, which is not installed" in done.stdout, done.stderr
+    assert "python -m speechlib doctor" in done.stdout and "flax" not in done.stdout
+
+
 def test_doctor_runs_on_a_bare_python():
     """-S: without site-packages, as on a computer where nothing is installed."""
     code = "import sys; from speechlib import doctor; sys.exit(doctor.run(None))"

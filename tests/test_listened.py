@@ -53,6 +53,22 @@ def test_alignment_heads_that_the_model_lacks_are_named(model, spoken, monkeypat
         sl.transcribe(spoken, model, words=True)
 
 
+def test_only_whisper_is_listened_to(spoken):
+    with pytest.raises(ValueError, match="expected a Whisper model, .* got CTCModel: "):
+        transcription.listened(spoken, "wavlm-ctc")
+
+
+@pytest.mark.parametrize(
+    "name, came",
+    [("wavlm-voices", "XVector"), ("whisper-keywords", "SequenceClassifier"),
+     ("wavlm-pretrained", "WavLM"), ("wavlm-contrastive", "PretrainingModel")],
+)  # fmt: skip
+def test_a_model_that_writes_nothing_is_refused_by_name_as_well(spoken, name, came):
+    for model in (name, sl.load(name)):
+        with pytest.raises(ValueError, match=f"expected a Whisper model, or another .* got {came}"):
+            sl.transcribe(spoken, model)
+
+
 def test_longer_than_a_window_is_said(model):
     with pytest.raises(ValueError, match=r"at most one window of 6 s, got 7.0 s; cut it first"):
         transcription.listened(np.full(7 * 16000, 0.1, np.float32), model)

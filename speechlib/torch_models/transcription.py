@@ -107,7 +107,7 @@ def ready(model):
     if model is None:
         return _default_model()
     if isinstance(model, str | os.PathLike):
-        return loading.load(model)
+        model = loading.load(model)
     if not isinstance(model, Whisper) and not _hears_waveforms(model):
         raise ValueError(
             "expected a Whisper model, or another that writes text (CTC, SpeechEncoderDecoder), or "
@@ -168,9 +168,15 @@ def listened(audio_or_path, model=None) -> tuple[Transcript, np.ndarray]:
     audio_or_path, model: as in `transcribe`, at most one window long (whisper-digits: 6 s).
     Returns (Transcript with words, rows): rows (words, frames) float32, one row of cross-attention
     a word, the mean over the alignment heads and over the word's tokens; each sums to 1 over the
-    whole window, padding included. Raises ValueError for a recording longer than the window.
+    whole window, padding included. Raises ValueError for a recording longer than the window, and
+    for a model that is no Whisper.
     """
     wave, model = _wave(audio_or_path), ready(model)
+    if not isinstance(model, Whisper):
+        raise ValueError(
+            f"expected a Whisper model, or its name or folder, got {type(model).__name__}: where "
+            "one listened is read off Whisper's alignment heads; `transcribe` takes this model"
+        )
     seconds = window_seconds(model)
     if len(wave) > seconds * audio.SAMPLE_RATE:
         raise ValueError(
