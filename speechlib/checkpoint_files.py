@@ -12,8 +12,6 @@ from pathlib import Path
 
 from speechlib import checkpoints, paths
 
-# files beside the tensors that are read with them: a card is not
-READ = tuple(name for name in checkpoints.COMPANIONS if name != "card.json")
 NUMBER_TYPE = ("dtype", "torch_dtype")  # transformers 5's word for it, which goes first, and 4's
 
 
@@ -91,6 +89,7 @@ def write(model, folder, tensors, save_file, number_type):
         source = checkpoint.folder / name
         if source.is_file() and source.resolve() != (folder / name).resolve():
             paths.write_whole(folder / name, lambda path, s=source: shutil.copyfile(s, path))
+    _write_card(checkpoint, folder)
     if checkpoint is not None and checkpoint.generation:  # as it was read, whatever is there now
         _write_json(folder / "generation_config.json", checkpoint.generation)
     paths.write_whole(
@@ -105,6 +104,15 @@ def write(model, folder, tensors, save_file, number_type):
             "would be read as this model's: what this one needs of it, write there now",
             stacklevel=5,
         )
+
+
+def _write_card(checkpoint, folder):
+    """The card goes along, but for its figures: nobody has measured these weights."""
+    source = checkpoint and checkpoint.folder / "card.json"
+    if checkpoint and source.is_file() and checkpoint.folder.resolve() != folder.resolve():
+        card = checkpoints.read_json(source)
+        card.pop("metrics", None)
+        paths.write_json(folder / "card.json", card)
 
 
 def _warn_where_gone(checkpoint, folder):
@@ -129,10 +137,11 @@ def _left_over(checkpoint, folder, config):
     mine = json.loads(json.dumps(config))
     if _without_number_type(former) == _without_number_type(mine):  # in float16, too
         return []
-    mine = {name for name in READ if checkpoint and (checkpoint.folder / name).is_file()}
+    names = checkpoints.COMPANIONS
+    mine = {name for name in names if checkpoint and (checkpoint.folder / name).is_file()}
     if checkpoint and checkpoint.generation:
         mine.add("generation_config.json")
-    return [name for name in READ if name not in mine and (folder / name).is_file()]
+    return [name for name in names if name not in mine and (folder / name).is_file()]
 
 
 def _without_number_type(config):

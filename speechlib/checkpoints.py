@@ -37,7 +37,6 @@ COMPANIONS = (
     "vocab.json",
     "merges.txt",
     "normalizer.json",
-    "card.json",
 )
 
 

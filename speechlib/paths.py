@@ -53,7 +53,7 @@ def write_whole(path, write):
 
 def write_json(path, content):
     """A JSON file whole, in lines that can be read."""
-    text = json.dumps(content, indent=2) + "\n"
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     write_whole(path, lambda part: Path(part).write_text(text, encoding="utf-8"))
 
 

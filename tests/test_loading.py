@@ -11,6 +11,7 @@ from golden_cases import NAMES, assert_close, folder, inputs, outputs
 from safetensors.torch import load_file, save_file
 
 import speechlib as sl
+from speechlib import checkpoints
 from speechlib.torch_models.loading import write_folder
 
 torch.set_num_threads(1)
@@ -344,6 +345,15 @@ def test_saving_over_another_model_leaves_nothing_of_it_to_be_misread(tmp_path):
     assert sl.load(tmp_path).checkpoint.generation == {}
     kept = {"card.json", "notes.txt", "config.json", "model.safetensors"}
     assert {file.name for file in tmp_path.iterdir()} == kept
+
+
+def test_a_saved_copy_has_the_card_without_the_figures_of_other_weights(tmp_path):
+    model = sl.load("wavlm-keywords")
+    with torch.no_grad():
+        model.classifier.weight.mul_(0.5)
+    sl.save(model, tmp_path)
+    before = checkpoints.read_json(model.checkpoint.folder / "card.json")
+    assert before.pop("metrics") and checkpoints.read_json(tmp_path / "card.json") == before
 
 
 @pytest.mark.filterwarnings("error")
