@@ -12,8 +12,6 @@ from pathlib import Path
 
 from speechlib import checkpoints, paths
 
-NUMBER_TYPE = ("dtype", "torch_dtype")  # transformers 5's word for it, which goes first, and 4's
-
 
 def weight_files(folder) -> list[Path]:
     """The files that hold the tensors: model.safetensors, its shards, pytorch_model.bin, its shards
@@ -145,12 +143,14 @@ def _left_over(checkpoint, folder, config):
 
 
 def _without_number_type(config):
-    """A config.json without what it says of its number type, also inside encoder and decoder."""
-    return {
+    """A config.json that does not say its number type, also inside encoder and decoder: null for
+    `torch_dtype`, as transformers 4 writes there; no `dtype`, which 5 has and believes more."""
+    kept = {
         name: _without_number_type(value) if _is_part(name, value) else value
         for name, value in config.items()
-        if name not in NUMBER_TYPE
+        if name != "dtype"
     }
+    return kept | {"torch_dtype": None}
 
 
 def _is_part(name, value):

@@ -107,12 +107,14 @@ def test_a_number_type_of_transformers_5_does_not_outlive_its_file(copy, tmp_pat
     path, _ = copy("speech-encoder-decoder-a")
     config = json.loads((path / "config.json").read_text())
     config["dtype"] = config["encoder"]["dtype"] = config["decoder"]["dtype"] = "float16"
+    config["encoder"]["torch_dtype"] = "float16"
     config["encoder"]["label2id"] = {"dtype": 0}  # a label may be called so
     (path / "config.json").write_text(json.dumps(config))
     model = sl.load(path)
     sl.save(model, tmp_path / "saved")
     saved = json.loads((tmp_path / "saved" / "config.json").read_text())
     assert saved["torch_dtype"] == "float32" and saved["encoder"]["label2id"] == {"dtype": 0}
+    assert saved["encoder"]["torch_dtype"] is None
     assert not [part for part in (saved, saved["encoder"], saved["decoder"]) if "dtype" in part]
     assert model.checkpoint.config == config  # what was read stays as it was read
     (path / "vocab.json").write_text("{}")
