@@ -86,7 +86,7 @@ def _inline(text):
 
 def _html_codes(pairs, flex="0 1 auto"):
     parts = "".join(
-        f'<div style="min-width:0;flex:{flex}"><div style="font-size:.9em">'
+        f'<div style="min-width:0;max-width:100%;flex:{flex}"><div style="font-size:.9em">'
         f"{html.escape(label)}</div>"
         f'<pre style="{_PRE}">{html.escape(text, quote=False)}</pre></div>'
         for label, text in pairs
@@ -134,7 +134,7 @@ _HTML = {
         '<ul style="margin:.3em 0">' + "".join(f"<li>{_inline(t)}</li>" for t in texts) + "</ul>"
     ),
     "codes": _html_codes,
-    "beside": lambda pairs: _html_codes(pairs, flex="1 1 20em"),
+    "beside": lambda pairs: _html_codes(pairs, flex="1 1 auto"),
     "table": _html_table,
     "fold": _html_fold,
 }
