@@ -73,10 +73,10 @@ def _data_line():
     try:
         folder = paths.data_folder()
     except ValueError as error:
-        return f"data      {error}"
+        return False, f"data      {error}"
     names = sorted(p.name for p in (folder / "checkpoints").glob("*") if p.is_dir())
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 1e6
-    return f"data      {folder}: {size:.1f} MB; models: {', '.join(names) or 'none'}"
+    return True, f"data      {folder}: {size:.1f} MB; models: {', '.join(names) or 'none'}"
 
 
 def _browser_line():
@@ -95,10 +95,14 @@ def run(arguments):
     print(f"disk      {free:.0f} GB free")
     print(f"folder    {setup_environment.ROOT}")
     print(f".venv     {folder}: {'complete' if ready else 'not set up'}")
-    print(_data_line())
+    data, line = _data_line()
+    print(line)
     print(_browser_line())
     incomplete = _extra_lines()
     start = f"{'py' if os.name == 'nt' else 'python3'} -m speechlib lessons start"
+    if not data:
+        print("The lessons cannot start without the data: see above")
+        return 1
     if "lab" not in incomplete:
         print(f"This Python has all that the lessons need. Type: {start}")
         return 0

@@ -45,9 +45,13 @@ def make_venv(folder):
     It is marked as unfinished from the first moment on; `install` takes the mark away.
     """
     if folder.exists():
-        ours = unfinished(folder).exists() or (folder / "pyvenv.cfg").exists()
-        if any(folder.iterdir()) and not ours:
-            raise SetupError(f"{folder} is not a virtual environment; move it away first")
+        if any(folder.iterdir()) and not unfinished(folder).exists():
+            what = "not a virtual environment"
+            if (folder / "pyvenv.cfg").exists():
+                what = "a virtual environment without pip that something else has made"
+            raise SetupError(
+                f"{folder} is {what}; move it away, or name another folder with SPEECHLIB_VENV"
+            )
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     unfinished(folder).touch()

@@ -34,18 +34,35 @@ IMPORT_NAMES = {"pyyaml": "yaml", "pytest-xdist": "xdist", "openai-whisper": "wh
 
 
 def requirements(extra):
-    """The requirement strings of pyproject.toml for `extra` and all that it includes; none where
-    the package lies outside a checkout: pip, which put it there, has seen to them."""
+    """The requirement strings of pyproject.toml for `extra` and all that it includes; outside a
+    checkout, those that pip noted when it installed the package (none where it did not)."""
     import tomllib
 
     file = ROOT / "pyproject.toml"
     if not file.is_file():
-        return []
+        return _noted_by_pip(("", *INCLUDES[extra]))
     project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
     wanted = list(project["dependencies"])
     for name in INCLUDES[extra]:
         wanted += project["optional-dependencies"][name]
     return wanted
+
+
+def _noted_by_pip(extras):
+    from importlib import metadata
+
+    try:
+        found = metadata.distribution("speechlib")
+    except metadata.PackageNotFoundError:
+        return []
+    if Path(found.locate_file("speechlib")).resolve() != CONSTRAINTS.parent:
+        return []  # somebody else's: the name is not ours alone
+    listed = [row.replace("'", '"').partition(";") for row in found.requires or ()]
+    return [
+        name.strip()
+        for name, _, marker in listed
+        if (marker.partition('extra == "')[2].partition('"')[0]) in extras
+    ]
 
 
 def missing(extra):
@@ -130,6 +147,7 @@ def install(folder, extra):
     options, cuda = installing.torch_source()
     if unfinished(folder).exists() or not installing.usable(folder):
         for file in folder.glob("*.stamp"):
+            unfinished(folder).touch()  # a stamp says that it is ours, to be made anew
             file.unlink()
     announce(folder, extra, cuda)
     try:

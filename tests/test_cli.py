@@ -164,6 +164,14 @@ def test_a_package_that_is_no_part_of_flax_is_not_blamed_on_it():
     assert "python -m speechlib doctor" in done.stdout and "flax" not in done.stdout
 
 
+def test_doctor_counts_missing_data(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "speechlib", "doctor"], cwd=ROOT, capture_output=True, text=True,
+        env=os.environ | {"SPEECHLIB_DATA": str(tmp_path / "none")},
+    )  # fmt: skip
+    assert done.returncode == 1 and "without the data" in done.stdout.splitlines()[-1]
+
+
 def test_doctor_runs_on_a_bare_python():
     """-S: without site-packages, as on a computer where nothing is installed."""
     code = "import sys; from speechlib import doctor; sys.exit(doctor.run(None))"

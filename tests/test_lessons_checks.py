@@ -14,6 +14,7 @@ from speechlib.lessons import (
     checking,
     exercises,
     hint,
+    progress,
     showing,
     solution,
 )
@@ -35,6 +36,26 @@ def _right(scores):
 def told(fn, graded=False):
     result = check("99.1", fn, graded=graded)
     return result.status, repr(result)
+
+
+def test_the_librarys_own_function_in_the_learners_place_gives_no_points():
+    """`listened_at = part("00.1")` gives the reference as long as the learner's has not passed."""
+
+    def mine(scores):
+        return scores * 2
+
+    assert told(mine)[0] != "passed"
+    before = progress.record("99.1")
+
+    def reference(scores):
+        return _right(scores)
+
+    reference.__module__ = "speechlib.lessons.bank.lesson_99"
+    status, words = told(reference)
+    assert status == "not_written" and "Run your own cell of exercise 99.1 first" in words
+    with pytest.raises(NotPassed):
+        told(reference, graded=True)
+    assert progress.record("99.1") == before and before["source"] and not before["passed"]
 
 
 def test_right_answer_passes_in_other_precision_and_style():

@@ -339,3 +339,47 @@ def test_points_wait_for_the_whole_cell(work):
     assert progress.record("99.1")["passed"] and not progress.record("99.1")["points"]
     notebook(define + "assert check('99.1', normalise, graded=True)\n")
     assert progress.record("99.1")["points"]
+
+
+def test_no_module_keeps_a_name_of_its_own_for_what_use_replaces():
+    """`from … import name` would keep the library's function, or the learner's, for good."""
+    import ast
+    import tomllib
+
+    import speechlib
+
+    package = Path(speechlib.__file__).parent
+    targets = set()
+    for file in (package / "lessons" / "content").glob("*.toml"):
+        for one in tomllib.loads(file.read_text("utf-8"))["exercise"].values():
+            module, _, name = one.get("target", "").partition(":")
+            targets.add((module, name.split(".")[0]) if "." not in name else None)
+    assert ("speechlib.torch_models.attention", "split_heads") in targets
+    kept = [
+        f"{file.relative_to(package)}: {alias.name}"
+        for file in package.rglob("*.py")
+        if "lessons" not in file.parts
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if (node.module, alias.name) in targets
+    ]
+    assert kept == []
+
+
+def test_a_folder_without_locks_makes_nobody_wait(monkeypatch, work):
+    import errno
+    import time
+
+    from speechlib.lessons.workfolder import locked
+
+    fcntl = pytest.importorskip("fcntl")  # Windows has other locks
+
+    def none_here(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none_here)
+    started = time.monotonic()
+    with locked(work):
+        pass
+    assert time.monotonic() - started < 2

@@ -265,6 +265,28 @@ def test_a_folder_that_is_no_environment_is_not_deleted(tmp_path):
     assert (tmp_path / "thesis.txt").exists()
 
 
+def test_an_environment_that_somebody_else_made_is_not_deleted(tmp_path):
+    (tmp_path / "pyvenv.cfg").write_text("home = /usr/bin")  # as uv makes them: without pip
+    with pytest.raises(SetupError, match="without pip that something else has made; move it away"):
+        installing.make_venv(tmp_path)
+    assert (tmp_path / "pyvenv.cfg").exists()
+
+
+def test_an_environment_of_ours_that_broke_is_made_anew(checkout, monkeypatch):
+    folder, made, _ = checkout
+    setup_environment.ensure("lab")
+    shutil.rmtree(folder / ".venv" / "bin")
+    marked, make = [], installing.make_venv
+
+    def make_venv(folder):  # the real one deletes only what has this mark
+        marked.append(installing.unfinished(folder).exists())
+        make(folder)
+
+    monkeypatch.setattr(installing, "make_venv", make_venv)
+    setup_environment.ensure("test")
+    assert marked == [True] and len(made) == 2
+
+
 def test_an_old_python_is_told_what_to_type(monkeypatch):
     monkeypatch.setattr(sys, "version_info", (3, 9, 2))
     monkeypatch.setattr(shutil, "which", lambda name: name if name == "python3.12" else None)

@@ -13,7 +13,8 @@ import numpy as np
 from flax import nnx
 
 from speechlib import position_embeddings
-from speechlib.flax_models.attention import MultiHeadAttention, split_heads
+from speechlib.flax_models import attention
+from speechlib.flax_models.attention import MultiHeadAttention
 from speechlib.flax_models.transformer import Block
 
 
@@ -34,7 +35,7 @@ class GatedAttention(MultiHeadAttention):
 
         The gate reads x as it comes in, not the queries made of it, as released by the authors.
         """
-        heard = self.gate(split_heads(x, self.heads))  # (batch, head, query, 8)
+        heard = self.gate(attention.split_heads(x, self.heads))  # (batch, head, query, 8)
         heard = heard.reshape(*heard.shape[:-1], 2, 4).sum(axis=-1)
         update, reset = jnp.split(jax.nn.sigmoid(heard), 2, axis=-1)
         return update * (reset * self.gate_scale[...].astype(x.dtype) - 1) + 2

@@ -61,7 +61,11 @@ def check(id, fn=None, *, graded=False):
     cells: it gives the points once the whole cell has passed, and raises NotPassed otherwise.
     """
     exercise, checks = exercise_of(id), checks_of(id)
-    result, source = examine(exercise, checks, fn), my_speechlib.source_of(fn)
+    if str(getattr(fn, "__module__", "")).startswith("speechlib."):  # `part` gave it
+        box = _box(exercise, "not_written", "wait").words(say("check.library", id=id))
+        result, source = CheckResult(id, "not_written", box), None
+    else:
+        result, source = examine(exercise, checks, fn), my_speechlib.source_of(fn)
     passed = bool(result)
     if result.status != "not_written":
         progress.note(id, tried=True, passed=passed, source=source)
@@ -208,7 +212,5 @@ def _save(exercise, fn, box):
     if saved.file:
         key = "check.saved" if exercise.target else "check.saved_part"
         box.words(say(key, file=saved.file, id=exercise.id))
-    elif saved.why == "library":
-        box.words(say("check.library"))
     elif saved.why:
         box.words(say("check.not_saved", why=saved.why))

@@ -7,6 +7,7 @@ so that nothing is ever written into the repository.
 
 import atexit
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -103,6 +104,7 @@ def _try_lock(file):
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as error:
+        # only these say that somebody else has it; some network folders know no locks at all
+        return error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
     return True

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from speechlib import position_embeddings
-from speechlib.torch_models.attention import MultiHeadAttention, split_heads
+from speechlib.torch_models import attention
+from speechlib.torch_models.attention import MultiHeadAttention
 from speechlib.torch_models.transformer import Block
 
 
@@ -46,7 +47,7 @@ class GatedAttention(MultiHeadAttention):
 
         The gate reads x as it comes in, not the queries made of it, as released by the authors.
         """
-        heard = self.gate(split_heads(x, self.heads))  # (batch, head, query, 8)
+        heard = self.gate(attention.split_heads(x, self.heads))  # (batch, head, query, 8)
         update, reset = heard.unflatten(-1, (2, 4)).sum(-1).sigmoid().split(1, dim=-1)
         return update * (reset * self.gate_scale - 1) + 2
 
