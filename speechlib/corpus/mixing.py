@@ -81,6 +81,7 @@ class Mix:
     least_snr_db: float = 3.0  # of the other examples; the best is 45 dB
     # share of clips that nobody else says: stretching blurs sudden sounds, a t say
     as_recorded: float = 0.2
+    cut_close: bool = True  # single words are cut as by hand or by a program, into soft sounds, too
 
 
 class Mixer:
@@ -157,7 +158,7 @@ class Mixer:
                 if words or clip.power.shape[1] * person.duration < 0.9 * power.shape[1]:
                     break
                 clip = clips[rng.integers(len(clips))]
-            if len(clip.words) == 1:
+            if mix.cut_close and len(clip.words) == 1:
                 clip = replace(clip, power=_cut_close(clip.power, rng))
             sound, heard = self.spoken(clip, person, mix, rng)
             size = sound.shape[1]

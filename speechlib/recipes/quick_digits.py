@@ -34,10 +34,11 @@ NAME = "quick-digits"
 SECONDS = 3  # one window
 WINDOWS, WINDOW_SHARES = (1.6, 2.2, SECONDS), (0.4, 0.35, 0.25)  # seconds, while training
 MIX = {"real": 0.0, "synthetic": 0.6, "string": 0.35, "other": 0.0, "silence": 0.05,
-       "rooms": 0.15, "clean": 0.4, "least_snr_db": 10.0, "as_recorded": 0.8}  # fmt: skip
+       "rooms": 0.15, "clean": 0.4, "least_snr_db": 10.0,
+       "as_recorded": 0.8, "cut_close": False}  # fmt: skip
 PARTS = 3  # of a word, that the reader tells apart: learnt sooner than whole words
 SHOWN = 46  # of the valid strings: four digits, none twice
-DEFAULTS = {"steps": 1000, "batch": 32, "rate": 3e-3, "decay": 0.5}
+DEFAULTS = {"steps": 1080, "batch": 32, "rate": 3e-3, "decay": 0.5}
 TAKES = ()
 LOOKS, MEASURES = 30, 12  # how often a run is looked at, and measured
 
