@@ -77,6 +77,36 @@ def test_a_click_on_a_word_plays_its_row_and_nothing_else(open_notebook):
     assert np.corrcoef(heard(page), wave)[0, 1] > 0.99
 
 
+COUNT_SOUNDS = """() => { // the sounds that play now
+    window.sounding = new Set();
+    const { start, stop } = AudioBufferSourceNode.prototype;
+    AudioBufferSourceNode.prototype.start = function () {
+        window.sounding.add(this);
+        this.addEventListener('ended', () => window.sounding.delete(this));
+        start.call(this); };
+    AudioBufferSourceNode.prototype.stop = function () {
+        window.sounding.delete(this); stop.call(this); }; }"""
+
+
+def test_a_double_click_plays_one_sound_that_stop_ends(open_notebook):
+    page = open_notebook(MAP)
+    page.evaluate(COUNT_SOUNDS)
+    page.get_by_role("button", name="two", exact=True).evaluate(
+        "word => { word.click(); word.click(); }")
+    wait_state(page, "playing", "yes")
+    page.wait_for_timeout(300)  # time for a second one
+    assert page.evaluate("() => window.sounding.size") == 1
+    page.get_by_role("button", name="stop").click()
+    wait_state(page, "playing", "no")
+    assert page.evaluate("() => window.sounding.size") == 0
+    assert page.evaluate("""async () => { // times the map was painted since
+        let paints = 0;
+        new MutationObserver((changes) => { paints += changes.length; }).observe(
+            document.querySelector('.speechlib-listen-map'), {attributeFilter: ['data-playhead']});
+        await new Promise((done) => setTimeout(done, 300));
+        return paints; }""") == 0
+
+
 def test_the_map_itself_can_be_clicked(open_notebook):
     page = open_notebook(MAP)
     canvas = page.locator(".speechlib-listen-map canvas")

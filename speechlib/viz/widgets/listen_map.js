@@ -108,17 +108,22 @@ function drawing(model, data) {
 }
 
 function listener(model, data) {
-  let context = null, node = null, pcm = null, started = 0, length = 0;
+  let context = null, node = null, turn = 0, started = 0, length = 0;
   const decoded = new OfflineAudioContext(1, 1, RATE)
     .decodeAudioData(bytes(model.get("audio")).buffer)
-    .then((sound) => { pcm = sound.getChannelData(0).slice(0, data.samples); return pcm; });
-  const stop = () => { if (node) { node.onended = null; node.stop(); node = null; } };
-  async function play(gain, onEnd) {
-    const wave = (await decoded).slice();
-    if (gain) wave.forEach((value, i) => { wave[i] = value * gain[i]; });
+    .then((sound) => sound.getChannelData(0).slice(0, data.samples));
+  const stop = () => {
+    turn += 1;
+    if (node) { node.onended = null; node.stop(); node = null; }
+  };
+  async function play(gain, onEnd) { // null: stopped, or another one chosen, before it began
     stop();
+    const mine = turn, wave = (await decoded).slice();
+    if (mine !== turn) return null;
+    if (gain) wave.forEach((value, i) => { wave[i] = value * gain[i]; });
     context ??= new AudioContext({ sampleRate: RATE });
     await context.resume();
+    if (mine !== turn) return null;
     const buffer = new AudioBuffer({ length: wave.length, sampleRate: RATE });
     buffer.copyToChannel(wave, 0);
     node = new AudioBufferSourceNode(context, { buffer });
@@ -179,7 +184,9 @@ function render({ model, el }) {
     status.textContent = w < 0 ? "You hear the whole recording." : model.get("readings")[w];
     root.dataset.chosen = w;
     cancelAnimationFrame(frame);
-    root.heard = await sound.play(gain, finished); // kept on the element for tests
+    const heard = await sound.play(gain, finished);
+    if (!heard) return;
+    root.heard = heard; // kept on the element for tests
     root.dataset.playing = "yes";
     root.dataset.plays = Number(root.dataset.plays || 0) + 1;
     loop();
