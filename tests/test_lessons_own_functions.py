@@ -130,6 +130,42 @@ def test_saving_again_replaces_only_its_own_section(lesson, work):
     assert (work / "my_speechlib/lesson_90.py").read_text().count("# ---- exercise") == 2
 
 
+def test_text_of_ones_own_above_the_first_exercise_stays(lesson, work):
+    path, own = work / "my_speechlib/lesson_90.py", "# mine\nHALF = 0.5\n"
+    saved("90.2", notebook("def two(q, k):\n    return 2\n")["two"])
+    head, section = path.read_text().split("# ----", 1)
+    assert "stays" in head and "Change it in the lesson" in head
+    path.write_text(f"{head}{own}\n# ----{section}")
+    saved("90.2", notebook("def h():\n    return 1\n#--\ndef two(q, k):\n    return h()\n")["two"])
+    saved("90.1", notebook("def h():\n    return 3\n#--\ndef one(q, k):\n    return h()\n")["one"])
+    saved("90.3", notebook("def three(q, k):\n    return 3\n")["three"])
+    text = path.read_text()
+    for once in (own, "has a file of its own", "your functions"):
+        assert text.count(once) == 1
+    assert own not in (work / "my_speechlib/lesson_90_1.py").read_text()
+    assert my_speechlib.load("90.2")(0, 0) == 1 and my_speechlib.load("90.3")(0, 0) == 3
+
+
+def test_text_of_ones_own_stays_in_an_exercises_own_file(lesson, work):
+    path = work / "my_speechlib/lesson_90_2.py"
+    clash = "def h():\n    return {}\n#--\ndef {}(q, k):\n    return h()\n"
+    saved("90.1", notebook(clash.format(1, "one"))["one"])
+    saved("90.2", notebook(clash.format(2, "two"))["two"])
+    path.write_text(path.read_text().replace("# ----", "HALF = 0.5\n\n# ----", 1))
+    saved("90.2", notebook(clash.format(3, "two"))["two"])
+    assert "HALF = 0.5" in path.read_text() and my_speechlib.load("90.2")(0, 0) == 3
+    saved("90.2", notebook("def two(q, k):\n    return 4\n")["two"])  # no clash any more
+    assert "HALF = 0.5" in path.read_text() and my_speechlib.load("90.2")(0, 0) == 4
+
+
+def test_a_file_of_ones_own_stays_whole(lesson, work):
+    path, own = work / "my_speechlib/lesson_90.py", '"""My notes."""\n\nHALF = 0.5\n'
+    path.parent.mkdir()
+    path.write_text(own)
+    saved("90.1", notebook("def one(q, k):\n    return 1\n")["one"])
+    assert own in path.read_text() and my_speechlib.load("90.1")(0, 0) == 1
+
+
 def test_two_helpers_of_one_name_do_not_disturb_each_other(lesson, work):
     first = notebook("def h():\n    return 1\n#--\ndef one(q, k):\n    return h()\n")["one"]
     saved("90.1", first)

@@ -2,7 +2,7 @@
 
 my_speechlib/lesson_03.py holds the functions of lesson 03, one marked section an exercise. When
 two exercises need different things under one name, the later one gets a module of its own,
-lesson_03_4.py, and lesson_03.py imports it.
+lesson_03_4.py, and lesson_03.py imports it. What the learner writes above the first section stays.
 """
 
 import ast
@@ -14,12 +14,15 @@ from dataclasses import dataclass
 
 from speechlib.lessons.exercises import exercise as exercise_of
 from speechlib.lessons.exercises import lesson as lesson_of
+from speechlib.lessons.phrases import say
 from speechlib.lessons.running import describe
 from speechlib.lessons.sourcecode import CannotSave, source_of, standalone
 from speechlib.lessons.workfolder import locked, work_folder, write_atomically
 
 PACKAGE = "my_speechlib"
 _HEAD = re.compile(r"^# ---- exercise (\d\d\.\w+): (\w+) -+$", re.MULTILINE)
+_DOC = re.compile(r'\A"""Lesson \d\d, .*?"""', re.DOTALL)
+_OWN = ""  # in place of an exercise id: what the learner wrote above the first section
 _INIT = '"""Your own speechlib: the functions you wrote, saved when their check passed."""\n'
 
 __all__ = ["Saved", "load", "save", "saved_file", "source_of"]
@@ -113,6 +116,7 @@ def _write(folder, exercise, section):
     own = f"lesson_{exercise.id.replace('.', '_')}.py"
     shared = f"lesson_{exercise.id[:2]}.py"
     sections = _sections(package / shared)
+    kept = {id: text for id, text in _sections(package / own).items() if id == _OWN}
     mine = (exercise.id, f"{exercise.id}: elsewhere")
     others = {id: text for id, text in sections.items() if id not in mine}
     broken = [id for id, text in others.items() if not _parses(text)]
@@ -121,7 +125,7 @@ def _write(folder, exercise, section):
         before = aside.read_text(encoding="utf-8") if aside.exists() else ""
         write_atomically(aside, before + "\n\n".join(others.pop(id) for id in broken) + "\n")
     if _clash(section, others.values()):
-        write_atomically(package / own, _module(exercise, {exercise.id: section}))
+        write_atomically(package / own, _module(exercise, {**kept, exercise.id: section}))
         name = _HEAD.search(section).group(2)
         link = f"from {PACKAGE}.{own[:-3]} import {name}"
         note = f"# exercise {exercise.id} has a file of its own"
@@ -130,27 +134,35 @@ def _write(folder, exercise, section):
         return own
     others[exercise.id] = section
     write_atomically(package / shared, _module(exercise, others))
-    (package / own).unlink(missing_ok=True)
+    if kept:
+        write_atomically(package / own, _module(exercise, kept))
+    else:
+        (package / own).unlink(missing_ok=True)
     return shared
 
 
 def _module(exercise, sections):
     lesson = lesson_of(exercise.id[:2])
-    head = f'"""Lesson {lesson.number}, {lesson.title}: your functions, saved when they passed."""'
+    head = f'"""Lesson {lesson.number}, {lesson.title}: your functions, saved when they passed.'
+    head += f'\n\n{say("my_speechlib.head")}\n"""'
     body = [sections[id].strip() for id in sorted(sections)]
     return "\n\n\n".join([head, *body]) + "\n"
 
 
 def _sections(path):
-    """Exercise id -> its section of the file; also the links to files of their own."""
+    """Exercise id -> its section of the file; also the links to files of their own, and under
+    _OWN what the learner wrote above the first section."""
     if not path.exists():
         return {}
     text = path.read_text(encoding="utf-8")
     marks = list(_HEAD.finditer(text))
     ends = [m.start() for m in marks[1:]] + [len(text)]
-    sections = {m.group(1): text[m.start() : end] for m, end in zip(marks, ends, strict=True)}
+    sections = {m.group(1): text[m.start() : end] for m, end in zip(marks, ends, strict=False)}
     link = re.compile(r"^# exercise (\S+) has a file of its own\n.*$", re.MULTILINE)
     found = {f"{m.group(1)}: elsewhere": m.group(0) for m in link.finditer(text)}
+    own = _DOC.sub("", text[: marks[0].start() if marks else len(text)])
+    if link.sub("", own).strip():
+        sections[_OWN] = own
     cleaned = {id: link.sub("", part).strip() for id, part in sections.items()}
     return {**cleaned, **found}
 
