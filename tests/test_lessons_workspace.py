@@ -148,6 +148,20 @@ def test_an_edited_view_stays_while_the_lesson_does_not_change_there(places):
     assert "show('second')" in texts and "show('my way')" in texts
 
 
+def test_a_picture_pasted_into_a_text_cell_stays(places):
+    lessons, work = places
+    workspace.start()
+    picture = {"me.png": {"image/png": "iVBORw0KGgo="}}
+    change(work, lambda nb: cell(nb, "end").update(
+        source="![me](attachment:me.png)", attachments=picture))  # fmt: skip
+    cells.write(complete("first", extra=[cells.text("new", "More")]), lessons / "99_demo.ipynb")
+    workspace.update()
+    assert cell(read(work), "end").attachments == picture
+    cells.write(complete("second"), lessons / "99_demo.ipynb")
+    workspace.update()
+    assert cell(read(work), "end").attachments == picture
+
+
 def test_a_cell_that_left_the_lesson_goes_unless_the_learner_changed_it(places):
     lessons, work = places
     workspace.start()

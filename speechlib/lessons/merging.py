@@ -73,8 +73,7 @@ def _keep(fresh, mine, last_print):
     """Put what is the learner's into the fresh cell; returns a cell to be kept beside it."""
     fresh.metadata.update({key: mine.metadata[key] for key in _VIEW if key in mine.metadata})
     if is_solution(fresh):
-        fresh.source = mine.source
-        _keep_outputs(fresh, mine)
+        _keep_all(fresh, mine)
         return None
     if mine.source == fresh.source:
         _keep_outputs(fresh, mine)
@@ -84,10 +83,16 @@ def _keep(fresh, mine, last_print):
     if is_locked(fresh):
         return mine if mine.cell_type == "markdown" else None  # tests come back as they were
     if _print(fresh.source) == last_print:  # the lesson did not change here: the change stays
-        fresh.source = mine.source
-        _keep_outputs(fresh, mine)
+        _keep_all(fresh, mine)
         return None
     return mine
+
+
+def _keep_all(fresh, mine):
+    fresh.source = mine.source
+    _keep_outputs(fresh, mine)
+    if fresh.cell_type != "code" and "attachments" in mine:  # pictures pasted into a text
+        fresh.attachments = copy.deepcopy(mine.attachments)
 
 
 def _keep_outputs(fresh, mine):
