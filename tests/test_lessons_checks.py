@@ -479,6 +479,26 @@ def test_torch_answers():
     assert difference(np.ones(2), torch.ones(2)).kind == "type"
 
 
+def test_unusual_tensors_are_compared_or_said():
+    torch = pytest.importorskip("torch")
+    turned = torch.tensor([1 + 2j, 3j]).conj()
+    assert difference(turned, torch.tensor([1 - 2j, -3j])) is None
+    assert difference(turned.imag, torch.tensor([-2.0, -3.0])) is None
+    assert difference(torch.eye(2).to_sparse(), torch.eye(2)) is None
+    empty = torch.empty(2, device="meta")
+    assert difference(empty, torch.ones(2)).kind == "type"
+    assert difference(empty, (1.0, 2.0)).kind == "type"
+    assert showing.text([empty]) == "(list)"
+    for value in (turned, turned.imag, torch.eye(2).to_sparse(), empty):
+        assert "tensor" in showing.text(value).lower()
+        assert told(lambda s, value=value: value)[0] == "wrong"
+
+
+def test_a_named_tuple_of_numbers_is_shown():
+    assert showing.text(np.linalg.slogdet(np.eye(2))) == "(1, 0)"
+    assert told(lambda s: np.linalg.slogdet(np.eye(2)))[0] == "wrong"
+
+
 def test_framework_needs_no_torch():
     code = "import sys, speechlib.lessons as l; l.check; l.use; l.report; l.hint\n"
     code += "assert not {'torch', 'nbformat', 'matplotlib'} & set(sys.modules)"

@@ -33,9 +33,12 @@ def is_array(value):
 
 
 def to_numpy(value):
-    """A NumPy array of an array, tensor or number; bfloat16 becomes float32."""
+    """A NumPy array of an array, tensor or number; bfloat16 becomes float32.
+
+    A tensor without numbers (on the device "meta") is a RuntimeError.
+    """
     if is_tensor(value):
-        value = value.detach().cpu()
+        value = value.detach().cpu().resolve_conj().resolve_neg().to_dense()
         if str(value.dtype) == "torch.bfloat16":
             value = value.float()
         return value.numpy()
@@ -97,8 +100,9 @@ def _dicts(got, expected, rtol, atol, axes, place):
 
 def _sequences(got, expected, rtol, atol, axes, place):
     if not isinstance(got, list | tuple):
-        if is_array(got) and np.ndim(to_numpy(got)) > 0 and _flat(expected):
-            return _numbers(to_numpy(got), np.asarray(expected), rtol, atol, axes, place)
+        mine = _read(got) if is_array(got) else None
+        if mine is not None and mine.ndim > 0 and _flat(expected):
+            return _numbers(mine, np.asarray(expected), rtol, atol, axes, place)
         if got is None:
             return Difference("none", say("difference.none", place=place))
         text = say("difference.not_sequence", got=kind_of(got), n=len(expected), place=place)
@@ -116,6 +120,14 @@ def _sequences(got, expected, rtol, atol, axes, place):
     return None
 
 
+def _read(value):
+    """to_numpy, or None where nothing can be read from the value."""
+    try:
+        return to_numpy(value)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+
+
 def _flat(values):
     return all(isinstance(value, int | float | bool | np.generic) for value in values)
 
@@ -126,10 +138,7 @@ def _numbers(got, expected, rtol, atol, axes, place):
     if wrong or (not wants_array and isinstance(got, str | dict | list | tuple)):
         text = say("difference.type", got=kind_of(got), expected=kind_of(expected), place=place)
         return Difference("type", text + _only_the_kind(got, expected, rtol, atol))
-    try:
-        mine, theirs = to_numpy(got), to_numpy(expected)
-    except (TypeError, ValueError):
-        mine = None
+    mine, theirs = _read(got), to_numpy(expected)
     if mine is None or mine.dtype.kind not in "biufc":
         text = say("difference.type", got=kind_of(got), expected=kind_of(expected), place=place)
         return Difference("type", text)

@@ -48,9 +48,17 @@ def _size(value):
 
 def text(value, limit=14):
     """A value as a learner reads it: arrays rounded, with their shape, at most limit lines."""
+    try:
+        return _text(value, limit)
+    except (TypeError, ValueError, RuntimeError):  # an array without numbers, of another library…
+        return f"({type(value).__name__})"
+
+
+def _text(value, limit):
     if isinstance(value, tuple | list) and any(is_array(item) for item in value):
         if all(np.ndim(to_numpy(item)) == 0 for item in value if is_array(item)):
-            return _plain(type(value)(map(_bare, value)))[:400]
+            bare = map(_bare, value)  # a named tuple is shown as a tuple
+            return _plain(list(bare) if isinstance(value, list) else tuple(bare))[:400]
         return "\n".join(text(item) for item in value)
     if isinstance(value, tuple | list) and any(map(_holds_arrays, value)):
         return "\n".join(f"[{i}] {_in_short(item)}" for i, item in enumerate(value[:6]))

@@ -155,20 +155,25 @@ def _overview():
 
 def _shape(value):
     if is_array(value):
-        return shape_words(to_numpy(value).shape)
+        return shape_words(tuple(value.shape))
     if isinstance(value, list | tuple):
         return ", ".join(_shape(item) for item in value)
     return type(value).__name__
 
 
 def _gap(mine, theirs):
-    """Largest absolute difference, over all parts of the answer."""
+    """Largest absolute difference, over all parts of the answer, as text."""
+    try:
+        return f"{_largest(mine, theirs):.2g}"
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        return say("use.other_kind")
+
+
+def _largest(mine, theirs):
     if isinstance(theirs, dict):
         theirs, mine = list(theirs.values()), list(mine.values())
     if isinstance(theirs, list | tuple):
-        return max((_gap(a, b) for a, b in zip(mine, theirs, strict=False)), default="0")
-    try:
-        a, b = to_numpy(mine).astype("float64"), to_numpy(theirs).astype("float64")
-        return f"{np.max(np.abs(a - b)):.2g}" if a.size else "0"
-    except (TypeError, ValueError):
-        return say("use.other_kind")
+        parts = [_largest(a, b) for a, b in zip(mine, theirs, strict=False)]
+        return np.max(parts) if parts else 0.0
+    a, b = to_numpy(mine).astype("float64"), to_numpy(theirs).astype("float64")
+    return np.max(np.abs(a - b)) if a.size else 0.0
