@@ -121,6 +121,15 @@ def test_class_defined_in_a_cell(lesson, work):
     assert my_speechlib.load("90.1")().size() == 3
 
 
+def test_function_under_a_decorator_of_another_module(lesson, work):
+    pytest.importorskip("torch")
+    code = "import torch\nHALF = 0.5\n@torch.no_grad()\n"
+    code += "def one(q, k):\n    return torch.ones(1) * HALF\n"
+    done = saved("90.1", notebook(code)["one"])
+    assert done.file, done.why
+    assert my_speechlib.load("90.1")(0, 0).item() == 0.5
+
+
 def test_saving_again_replaces_only_its_own_section(lesson, work):
     space = notebook("def one(q, k):\n    return 1\n#--\ndef two(q, k):\n    return 2\n")
     saved("90.1", space["one"])
@@ -357,6 +366,21 @@ def test_compare_shows_the_largest_difference(lesson):
 
     text = repr(compare("90.1", mine))
     assert "(2, 3)" in text and "0.25" in text
+
+
+@pytest.mark.parametrize("id", ["00.2", "09.6"])
+def test_compare_says_when_nothing_came_back(work, id):
+    assert "not comparable" in repr(compare(id, lambda *a, **k: None))
+
+
+def test_compare_takes_the_largest_of_several_differences():
+    assert using._gap((1e-6, 0.25), (0.0, 0.0)) == "0.25"
+
+
+def test_compare_takes_a_tensor_without_numbers():
+    torch = pytest.importorskip("torch")
+    empty = torch.empty(2, device="meta")
+    assert using._shape(empty) == "(2,)" and using._gap(empty, 1.0) == "not comparable"
 
 
 def test_a_passed_check_saves_and_says_where(work):

@@ -91,9 +91,9 @@ def _scope(fn):
     if isinstance(fn, type):
         for member in vars(fn).values():
             if isinstance(member, types.FunctionType):
-                return member.__globals__
+                return inspect.unwrap(member).__globals__
         return vars(sys.modules[fn.__module__])
-    return fn.__globals__
+    return inspect.unwrap(fn).__globals__  # a decorator's wrapper has those of its own module
 
 
 def _need(name, value, imports, definitions, path, home):
