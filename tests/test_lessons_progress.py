@@ -67,11 +67,23 @@ def test_unreadable_file_without_a_copy_starts_anew_and_is_kept(work, capsys, ba
     assert (work / "progress.unreadable-1.json").read_text() == bad
 
 
-def test_deleted_file_comes_back_from_the_copy(work):
+def test_deleted_file_comes_back_from_the_copy(work, capsys):
     progress.note("99.1", tried=True)
     progress.note("99.1", passed=True)
     (work / "progress.json").unlink()
     assert progress.record("99.1")["tried"]
+    told = " ".join(capsys.readouterr().out.split())
+    assert "delete progress.json and progress.json.bak" in told and "unreadable" not in told
+    for name in ("progress.json", "progress.json.bak"):
+        (work / name).unlink(missing_ok=True)
+    assert progress.read() == {}
+
+
+def test_deleted_file_whose_copy_is_bad(work, capsys):
+    (work / "progress.json.bak").write_text("{")
+    assert progress.read() == {}
+    assert "moved to progress.unreadable-1.json" in capsys.readouterr().out
+    assert (work / "progress.unreadable-1.json").read_text() == "{"
 
 
 def test_unwritable_folder_does_not_stop_the_lesson(work, monkeypatch, capsys):

@@ -72,8 +72,11 @@ def _load(folder):
     if found is not None:
         return found
     copy = _parse(spare)
-    aside = _set_aside(path)
-    _tell("progress.lost" if copy is None else "progress.recovered", aside=aside)
+    if copy is not None and not path.exists():
+        _tell("progress.missing")
+    else:
+        aside = _set_aside(path if path.exists() else spare)
+        _tell("progress.lost" if copy is None else "progress.recovered", aside=aside)
     if copy is not None:
         write_atomically(path, spare.read_bytes())
     return copy or {}
@@ -92,8 +95,7 @@ def _set_aside(path):
     number = 1
     while (aside := path.with_name(f"progress.unreadable-{number}.json")).exists():
         number += 1
-    if path.exists():
-        path.replace(aside)
+    path.replace(aside)
     return aside.name
 
 
