@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from speechlib import viz
+from speechlib.viz.widgets.keyboard import KeyboardGuard
 from speechlib.viz.widgets.recorder import to_16_khz
 
 RATE = 16000
@@ -24,6 +25,25 @@ def a_picker():
     return viz.pick_head({"blocks.0.self_attention.weights": ROWS[None, None].repeat(4, 1),
                           "blocks.1.self_attention.weights": ROWS[None, None].repeat(2, 1)},
                          key_time=viz.WHISPER_ENCODER)
+
+
+PICKERS = {
+    "pick_head": a_picker, "pick_masks": viz.pick_masks,
+    "pick_position": lambda: viz.pick_position({"table": np.eye(4)}),
+    "pick_step": lambda: viz.pick_step(["", "a"], np.eye(2), ROWS[:2], names=["a", "b"]),
+}  # fmt: skip
+
+
+def test_every_picker_keeps_its_keys_from_jupyterlab():
+    assert set(PICKERS) == {name for name in dir(viz) if name.startswith("pick_")}
+    for name, make in PICKERS.items():
+        assert any(isinstance(child, KeyboardGuard) for child in make().children), name
+
+
+def test_the_saved_recorder_reads_well():
+    for voices in ((), [("a tone", WAVE)]):
+        text = str(viz.Recorder(voices=voices)._repr_mimebundle_())
+        assert "press Record and speak, load a sound file" in text
 
 
 @pytest.mark.parametrize("make", [viz.Recorder, a_map, a_picker,

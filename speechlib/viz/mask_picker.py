@@ -11,6 +11,7 @@ from speechlib import attention_masks
 from speechlib.viz.display import alt_of, picture_html
 from speechlib.viz.tables import plot_masks
 from speechlib.viz.widgets.fallback import with_fallback
+from speechlib.viz.widgets.keyboard import KeyboardGuard
 
 
 class MaskPicker(ipywidgets.VBox):
@@ -34,7 +35,7 @@ class MaskPicker(ipywidgets.VBox):
         )
         self.picture = ipywidgets.HTML()
         controls = [self.past, self.new, self.padding, self.side]
-        super().__init__([*controls, self.picture])
+        super().__init__([*controls, self.picture, KeyboardGuard()])
         for control in controls:
             control.observe(self._draw, "value")
         self._draw()

@@ -111,7 +111,7 @@ class Recorder(anywidget.AnyWidget):
         return with_fallback(
             super()._repr_mimebundle_(**options),
             "<p>A voice recorder stands here when the notebook runs: run this cell, press Record "
-            f"and speak,{' ' if not labels else ''}load a sound file{voices}</p>",
+            f"and speak, load a sound file{voices}</p>",
             f"Recorder: up to {self.max_seconds:g} s, {len(self._voices)} bundled voices{held}")
 
 
