@@ -35,6 +35,29 @@ PLOTS = {
 }
 
 
+DOLLARS = ["$$", "$\\no$", "$5"]
+TEXTS_OF_DATA = {
+    "waveform": lambda: viz.plot_waveform(
+        RNG.normal(size=800), spans=[(DOLLARS[1], 0.01, 0.03)], title=DOLLARS[0]),
+    "attention": lambda: viz.plot_attention(
+        np.eye(3), query_tokens=DOLLARS, key_tokens=DOLLARS, title=DOLLARS[1]),
+    "cross_attention": lambda: viz.plot_cross_attention(WEIGHTS[:3], tokens=DOLLARS),
+    "head_grid": lambda: viz.plot_head_grid(PATHS, layer_names=DOLLARS[:2]),
+    "step": lambda: viz.plot_step(np.eye(3)[0], WEIGHTS[0], names=DOLLARS, said=DOLLARS[1]),
+    "stages": lambda: viz.plot_stages({DOLLARS[1]: (WEIGHTS, viz.WHISPER_ENCODER)}),
+    "confusion": lambda: viz.plot_confusion(np.eye(3), DOLLARS),
+    "matrix": lambda: viz.plot_matrix(np.eye(3), row_labels=DOLLARS, column_labels=DOLLARS),
+    "curves": lambda: viz.plot_curves([{"step": 1, "loss": 1.0, DOLLARS[0]: 0.5}]),
+    "masks": lambda: viz.plot_masks(
+        {DOLLARS[0]: np.eye(3, dtype=bool)}, row_labels=DOLLARS, column_labels=DOLLARS),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS_OF_DATA)
+def test_dollars_in_texts_of_the_data_are_no_mathematics(name):
+    TEXTS_OF_DATA[name]().figure.canvas.draw()
+
+
 def test_spans_that_overlap_can_be_told_apart():
     spans = [("nine", 0.0, 0.03), ("eight", 0.02, 0.04), ("zero", 0.04, 0.05)]
     drawn = viz.plot_waveform(RNG.normal(size=800), spans=spans)

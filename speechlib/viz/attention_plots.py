@@ -9,7 +9,7 @@ import numpy as np
 
 from speechlib.viz import palette
 from speechlib.viz.display import Drawn, describe, new_axes
-from speechlib.viz.plots import array_of, label
+from speechlib.viz.plots import array_of, label, plain
 from speechlib.viz.time_axis import WHISPER_ENCODER, WHISPER_MEL
 
 
@@ -67,7 +67,7 @@ def plot_cross_attention(weights, ax=None, *, tokens=None, mel=None, time=WHISPE
     scale = "weight" if not each_row else "weight / the row's largest"
     scale += " (log scale)" if log else " (linear scale)"
     artists = [image, ax.figure.colorbar(image, ax=axes, pad=0.01, label=scale)]
-    ax.set_yticks(range(rows), tokens)
+    ax.set_yticks(range(rows), map(plain, tokens))
     artists += word_boxes(ax, tokens, spans)
     end = min(valid_s, edges[-1]) if valid_s else edges[-1]
     label(ax, title if mel is None else "", "time (seconds)", "token")
@@ -103,7 +103,8 @@ def plot_head_grid(weights, ax=None, *, layer_names=None, side=56, log=False,
     image = ax.imshow(montage, cmap=palette.SEQUENTIAL, vmin=0, vmax=1, aspect="auto",
                       interpolation="nearest")
     ax.set_xticks([j * (wide + 2) + wide / 2 for j in range(heads)], range(heads))
-    ax.set_yticks([i * (high + 2) + high / 2 for i in range(len(layers))], layer_names)
+    ax.set_yticks([i * (high + 2) + high / 2 for i in range(len(layers))],
+                  map(plain, layer_names))
     label(ax, title, "head (keys run left to right)", "layer (queries run downwards)")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
@@ -144,7 +145,7 @@ def _token_ticks(axis, tokens):
     if tokens is None:
         return
     step = -(-len(tokens) // 40)
-    axis.set_ticks(range(0, len(tokens), step), [str(t) for t in tokens][::step])
+    axis.set_ticks(range(0, len(tokens), step), [plain(t) for t in tokens][::step])
     if axis.axis_name == "x" and sum(len(str(t)) for t in tokens) > 60:
         axis.set_tick_params(rotation=60)
 

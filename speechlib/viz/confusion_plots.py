@@ -7,7 +7,7 @@ import numpy as np
 
 from speechlib.viz import palette
 from speechlib.viz.display import Drawn, describe, new_axes
-from speechlib.viz.plots import array_of, label
+from speechlib.viz.plots import array_of, label, plain
 
 NUMBERED = 20  # with more classes the numbers in the cells could not be read
 NOTHING = "nothing"  # the class of what was not said, as in `recipes.scoring`
@@ -40,8 +40,8 @@ def plot_confusion(counts, labels, ax=None, *, title="What was taken for what"):
         ]  # fmt: skip
     named = range(0, size, 1 if size <= NAMED else 10)
     small = 10 if size <= NUMBERED else 8
-    ax.set_xticks(named, [labels[n] for n in named], rotation=90, fontsize=small)
-    ax.set_yticks(named, [labels[n] for n in named], fontsize=small)
+    ax.set_xticks(named, [plain(labels[n]) for n in named], rotation=90, fontsize=small)
+    ax.set_yticks(named, [plain(labels[n]) for n in named], fontsize=small)
     label(ax, title, "found", "wanted")
     describe(ax, f"{title}: {in_words(counts, labels)}")
     return Drawn(artists, [ax], own)

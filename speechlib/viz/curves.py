@@ -12,7 +12,7 @@ import numpy as np
 
 from speechlib.viz import palette
 from speechlib.viz.display import Drawn, alt_of, describe, new_axes, picture_html
-from speechlib.viz.plots import label
+from speechlib.viz.plots import label, plain
 from speechlib.viz.widgets.fallback import with_fallback
 
 STYLES = ("-o", "--s", "-.^", ":D", "-v", "--P")  # told apart without colour, too
@@ -44,7 +44,7 @@ def plot_curves(log, ax=None, *, smooth=20, title="Training"):
                 for row in rows for name in row if name not in ("step", "loss", "rate")}
     for number, (name, found) in enumerate(measured.items()):
         x, y = np.array(found).T
-        artists += right.plot(x, y, STYLES[number % len(STYLES)], label=name, markersize=5,
+        artists += right.plot(x, y, STYLES[number % len(STYLES)], label=plain(name), markersize=5,
                               color=palette.OKABE_ITO[number % len(palette.OKABE_ITO)])
         words += f" {name}: {y[-1]:.3g}, best {y.min():.3g}."
     if measured:

@@ -68,10 +68,15 @@ def array_of(value, dimensions, name, shape):
     return value.astype(float) if value.dtype != bool else value
 
 
+def plain(text):
+    """The text for Matplotlib, which would read what stands between two $ as mathematics."""
+    return str(text).replace("$", r"\$")
+
+
 def label(ax, title, x, y):
-    ax.set_title(title, fontsize=12)
-    ax.set_xlabel(x, fontsize=11)
-    ax.set_ylabel(y, fontsize=11)
+    ax.set_title(plain(title), fontsize=12)
+    ax.set_xlabel(plain(x), fontsize=11)
+    ax.set_ylabel(plain(y), fontsize=11)
     ax.tick_params(labelsize=10)
 
 
@@ -88,7 +93,7 @@ def mark_spans(ax, spans, height):
                                   edgecolor=palette.OKABE_ITO[1], linewidth=1.2,
                                   linestyle="--" if level % 2 else "-"))
         place, across = (top - 0.015, ax.get_xaxis_transform()) if level else (height, ax.transData)
-        artists.append(ax.text((start + end) / 2, place, str(text), transform=across, ha="center",
+        artists.append(ax.text((start + end) / 2, place, plain(text), transform=across, ha="center",
                                va="top", fontsize=10, bbox={
                                    "facecolor": "white", "edgecolor": "none", "pad": 1,
                                    "alpha": 0.85}))  # fmt: skip

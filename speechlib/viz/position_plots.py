@@ -8,7 +8,7 @@ import numpy as np
 
 from speechlib.viz import palette
 from speechlib.viz.display import Drawn, describe, new_axes
-from speechlib.viz.plots import array_of, label
+from speechlib.viz.plots import array_of, label, plain
 
 
 def plot_clocks(right, up, ax=None, *, row_labels=None, column_labels=None, title="Clock hands"):
@@ -31,12 +31,13 @@ def plot_clocks(right, up, ax=None, *, row_labels=None, column_labels=None, titl
     ax.set_ylim(rows - 0.32, -0.5)
     ax.set_aspect("equal")
     names = column_labels if column_labels is not None else [f"hand {j}" for j in range(columns)]
-    ax.set_xticks(range(columns), names)
-    ax.set_yticks(range(rows), row_labels if row_labels is not None else range(rows))
+    ax.set_xticks(range(columns), map(plain, names))
+    down = row_labels if row_labels is not None else range(rows)
+    ax.set_yticks(range(rows), map(plain, down))
     ax.xaxis.tick_top()
     ax.tick_params(length=0, labelsize=10)
     ax.spines[:].set_visible(False)
-    ax.set_title(title, fontsize=12)
+    ax.set_title(plain(title), fontsize=12)
     words = "; ".join(
         ", ".join(f"({_tip(right[i, j], up[i, j])})" for j in range(columns)) for i in range(rows)
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from speechlib.viz import palette
 from speechlib.viz.display import Drawn, describe, new_axes
-from speechlib.viz.plots import array_of, label
+from speechlib.viz.plots import array_of, label, plain
 
 
 def plot_matrix(matrix, ax=None, *, row_labels=None, column_labels=None, decimals=2,
@@ -28,8 +28,10 @@ def plot_matrix(matrix, ax=None, *, row_labels=None, column_labels=None, decimal
                       cmap=palette.DIVERGING if signed else palette.SEQUENTIAL,
                       vmin=-limit if signed else low, vmax=limit if signed else high or 1.0)
     artists = [image, *_numbers(ax, image, matrix, decimals)]
-    ax.set_xticks(range(columns), column_labels if column_labels is not None else range(columns))
-    ax.set_yticks(range(rows), row_labels if row_labels is not None else range(rows))
+    across = column_labels if column_labels is not None else range(columns)
+    ax.set_xticks(range(columns), map(plain, across))
+    down = row_labels if row_labels is not None else range(rows)
+    ax.set_yticks(range(rows), map(plain, down))
     label(ax, title, column_name, row_name)
     values = "; ".join(", ".join(f"{v:.{decimals}f}" for v in row) for row in matrix[:8])
     more = "; …" if rows > 8 else ""
@@ -148,7 +150,7 @@ def _sparse_ticks(axis, count, texts):
     step = 1 if texts is not None or count <= 12 else -(-count // 8)
     if texts is not None and len(texts) != count:
         raise ValueError(f"{len(texts)} labels for {count} cells")
-    names = [str(t) for t in texts] if texts is not None else [str(i) for i in range(count)]
+    names = [plain(t) for t in texts] if texts is not None else [str(i) for i in range(count)]
     axis.set_ticks(range(0, count, step), names[::step])
 
 

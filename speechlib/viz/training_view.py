@@ -15,7 +15,7 @@ from speechlib.viz import palette
 from speechlib.viz.attention_plots import by_row, plot_cross_attention, word_boxes
 from speechlib.viz.curves import LiveCurves, plot_curves
 from speechlib.viz.display import Drawn, alt_of, describe, new_axes, picture_html
-from speechlib.viz.plots import label
+from speechlib.viz.plots import label, plain
 from speechlib.viz.time_axis import WHISPER_ENCODER
 
 TOLD_EVERY_S = 2.0  # how far it is, between two pictures
@@ -45,7 +45,7 @@ def plot_film(glimpses, words, ax=None, *, valid_s=None, title="Where it looked 
         names = [word for word, *_ in words]
         artists += word_boxes(ax, names, words)
         ax.set_xlim(0, valid_s or edges[-1])
-        ax.set_yticks(range(rows), names if ax is axes[0] else [""] * rows)
+        ax.set_yticks(range(rows), list(map(plain, names)) if ax is axes[0] else [""] * rows)
         label(ax, f"step {seen.step}\n{seen.inside:.0%} inside the words",
               "seconds (a scale for each row)", "")  # fmt: skip
     steps = ", ".join(f"step {seen.step} {seen.inside:.0%}" for seen in glimpses)

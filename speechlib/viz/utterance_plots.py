@@ -12,7 +12,7 @@ import numpy as np
 from speechlib import audio
 from speechlib.viz import palette
 from speechlib.viz.display import Drawn, describe, new_axes
-from speechlib.viz.plots import label
+from speechlib.viz.plots import label, plain
 from speechlib.viz.time_axis import WHISPER_MEL
 
 SLACK = 0.011  # seconds: turns are rounded to 10 ms, their words to 1 ms
@@ -147,7 +147,7 @@ def plot_utterance(utterance, ax=None):
     label(axes[0], shortened(title, 80), "", "wave")
     label(axes[1], "", "", "mel bin")
     label(axes[2], "", "time (seconds)", "")
-    axes[2].set_yticks(range(len(rows)), [lane.name for lane in rows[::-1]])
+    axes[2].set_yticks(range(len(rows)), [plain(lane.name) for lane in rows[::-1]])
     axes[2].set_ylim(-0.6, max(len(rows), 1) - 0.4)
     for one in axes:
         one.set_xlim(0, seconds)
@@ -168,7 +168,7 @@ def _boxes(ax, lane, y, inches_a_second):
         if lane.kind == "turn" and size < 7:
             text, size = shortened(text, int(room / 7)), 7
         if size >= 6 and text:
-            artists.append(ax.text((start + end) / 2, y, text, ha="center", va="center",
+            artists.append(ax.text((start + end) / 2, y, plain(text), ha="center", va="center",
                                    fontsize=size, color=palette.INK))
     return artists
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from speechlib.viz import palette
 from speechlib.viz.display import Drawn, alt_of, describe, new_axes, picture_html
-from speechlib.viz.plots import array_of, label
+from speechlib.viz.plots import array_of, label, plain
 from speechlib.viz.time_axis import WHISPER_ENCODER, WHISPER_MEL
 from speechlib.viz.widgets.fallback import with_fallback
 from speechlib.viz.widgets.keyboard import KeyboardGuard
@@ -41,7 +41,8 @@ def plot_stages(stages, ax=None, *, seconds=None, changes=False):
             extent=(edges[0], edges[-1], 0, features),
         ))  # fmt: skip
         one.set_title(
-            f"{title}: {features} × {frames}, a frame every {step} ms", loc="left", fontsize=11
+            f"{plain(title)}: {features} × {frames}, a frame every {step} ms",
+            loc="left", fontsize=11,
         )
         one.set_yticks([0, features])
         one.set_ylabel("feature", fontsize=10)
@@ -96,7 +97,7 @@ def plot_step(probabilities, weights, ax=None, *, names, said, mel=None, valid_s
     best = int(chances.argmax())
     colours = [palette.OKABE_ITO[0] if i == best else "#b0b0b0" for i in range(len(chances))]
     artists += list(below.bar(range(len(chances)), chances, color=colours))
-    short = [name.strip("<|>") for name in names]
+    short = [plain(name.strip("<|>")) for name in names]
     below.set_xticks(range(len(names)), short, rotation=45, ha="right", fontsize=9)
     below.text(best, float(chances[best]), f"{chances[best]:.0%}", ha="center", va="bottom")
     below.set_ylim(0, 1.15)
