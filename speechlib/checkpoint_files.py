@@ -89,11 +89,11 @@ def write(model, folder, tensors, save_file, number_type):
             paths.write_whole(folder / name, lambda path, s=source: shutil.copyfile(s, path))
     _write_card(checkpoint, folder)
     if checkpoint is not None and checkpoint.generation:  # as it was read, whatever is there now
-        _write_json(folder / "generation_config.json", checkpoint.generation)
+        paths.write_json(folder / "generation_config.json", checkpoint.generation, sort_keys=True)
     paths.write_whole(
         folder / "model.safetensors", lambda path: save_file(tensors, path, {"format": "pt"})
     )
-    _write_json(folder / "config.json", config)
+    paths.write_json(folder / "config.json", config, sort_keys=True)
     for name in left_over:
         (folder / name).unlink()
     if left_over:
@@ -106,8 +106,10 @@ def write(model, folder, tensors, save_file, number_type):
 
 def _write_card(checkpoint, folder):
     """The card goes along, but for its figures: nobody has measured these weights."""
-    source = checkpoint and checkpoint.folder / "card.json"
-    if checkpoint and source.is_file() and checkpoint.folder.resolve() != folder.resolve():
+    if checkpoint is None or checkpoint.folder.resolve() == folder.resolve():
+        return
+    source = checkpoint.folder / "card.json"
+    if source.is_file():
         card = checkpoints.read_json(source)
         card.pop("metrics", None)
         paths.write_json(folder / "card.json", card)
@@ -132,8 +134,8 @@ def _left_over(checkpoint, folder, config):
         former = checkpoints.read_json(folder / "config.json")
     except ValueError:
         return []
-    mine = json.loads(json.dumps(config))
-    if _without_number_type(former) == _without_number_type(mine):  # in float16, too
+    present = json.loads(json.dumps(config))
+    if _without_number_type(former) == _without_number_type(present):  # in float16, too
         return []
     names = checkpoints.COMPANIONS
     mine = {name for name in names if checkpoint and (checkpoint.folder / name).is_file()}
@@ -155,11 +157,6 @@ def _without_number_type(config):
 
 def _is_part(name, value):
     return name in ("encoder", "decoder") and isinstance(value, dict)
-
-
-def _write_json(path, content):
-    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
-    paths.write_whole(path, lambda part: Path(part).write_text(text, encoding="utf-8"))
 
 
 def _first_token(model):

@@ -51,9 +51,9 @@ def write_whole(path, write):
             os.unlink(temporary)  # still there only when something went wrong
 
 
-def write_json(path, content):
+def write_json(path, content, sort_keys=False):
     """A JSON file whole, in lines that can be read."""
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(content, indent=2, ensure_ascii=False, sort_keys=sort_keys) + "\n"
     write_whole(path, lambda part: Path(part).write_text(text, encoding="utf-8"))
 
 

@@ -9,6 +9,7 @@ import sys
 import tomllib
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -107,6 +108,20 @@ def third_party_imports(file):
 def test_a_package_outside_its_checkout_asks_for_nothing(monkeypatch, tmp_path):
     monkeypatch.setattr(setup_environment, "ROOT", tmp_path)
     assert setup_environment.missing("lab") == []
+
+
+def test_a_package_that_pip_installed_asks_for_what_pip_noted(monkeypatch, tmp_path):
+    noted = SimpleNamespace(
+        requires=["torch>=2", 'jupyterlab>=4; extra == "lab"', "nbval; (extra == 'test')"],
+        locate_file=lambda name: setup_environment.CONSTRAINTS.parent,
+    )
+    monkeypatch.setattr(setup_environment, "ROOT", tmp_path)
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: noted)
+    assert setup_environment.requirements("base") == ["torch>=2"]
+    assert setup_environment.requirements("lab") == ["torch>=2", "jupyterlab>=4"]
+    assert setup_environment.requirements("test")[-1] == "nbval"
+    noted.locate_file = lambda name: tmp_path / name  # somebody else's package of that name
+    assert setup_environment.requirements("lab") == []
 
 
 def test_every_import_of_the_package_is_declared():

@@ -25,7 +25,7 @@ _DOC = re.compile(r'\A"""Lesson \d\d, .*?"""', re.DOTALL)
 _OWN = ""  # in place of an exercise id: what the learner wrote above the first section
 _INIT = '"""Your own speechlib: the functions you wrote, saved when their check passed."""\n'
 
-__all__ = ["Saved", "load", "save", "saved_file", "source_of"]
+__all__ = ["Saved", "is_library", "load", "save", "saved_file", "source_of"]
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,15 @@ class Saved:
     why: str = ""
 
 
+def is_library(fn):
+    """True for the library's own function, as `part` gives it until the learner's has passed."""
+    return str(getattr(fn, "__module__", "")).startswith("speechlib.")
+
+
 def save(exercise, fn):
     """Write a passed function to the work folder. Never raises: says why it could not."""
     folder, lasting = work_folder()
-    if getattr(fn, "__module__", "").startswith("speechlib."):
+    if is_library(fn):
         return Saved(why="library")
     try:
         section = _section(exercise, fn)
