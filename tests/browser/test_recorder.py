@@ -142,6 +142,23 @@ def test_too_short_is_said(open_notebook):
     assert "too short" in status(page)
 
 
+def test_a_microphone_allowed_after_the_cell_was_run_again_is_let_go(open_notebook):
+    page = open_notebook([NOTEBOOK[0].replace("max_seconds=3", "max_seconds=30")])
+    page.evaluate("""() => { // the browser asks until allow() is called
+        const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        navigator.mediaDevices.getUserMedia = async (wanted) => {
+            await new Promise((allowed) => { window.allow = allowed; });
+            return (window.stream = await ask(wanted)); }; }""")
+    page.get_by_role("button", name="Record").click()
+    wait_state(page, "asking")
+    jupyter_lab.run_all(page)
+    wait_state(page, "idle")  # another recorder stands there
+    page.evaluate("() => window.allow()")
+    page.wait_for_function("() => window.stream?.getTracks().every(t => t.readyState === 'ended')",
+                           timeout=15000)  # half of what a recording may last
+    assert root(page).get_attribute("data-state") == "idle"
+
+
 def test_a_bundled_voice_and_a_file_do_without_a_microphone(open_notebook, lab, tmp_path):
     page = open_notebook(NOTEBOOK)
     page.get_by_label("or a computer voice").select_option("a quiet tone")

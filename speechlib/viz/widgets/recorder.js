@@ -130,6 +130,7 @@ function render({ model, el }) {
   el.append(ui.root);
   const limit = model.get("max_seconds");
   let stop = null; // ends the recording that runs, if one does
+  let gone = false; // shown no more: the cell was run again, say, while the browser was asking
   let answered = null; // timer: has Python answered?
   let heard = null; // object URL of the player
 
@@ -164,6 +165,7 @@ function render({ model, el }) {
   const recordOnce = async () => {
     say("asking", "Asking for the microphone…");
     const stopped = (seconds) => new Promise((resolve) => {
+      if (gone) { resolve(); return; } // nobody could stop it
       const timer = setTimeout(resolve, seconds * 1000);
       stop = () => { clearTimeout(timer); resolve(); };
       ui.record.textContent = "■ Stop";
@@ -212,6 +214,7 @@ function render({ model, el }) {
   model.on("msg:custom", onMessage);
   say("idle", "Press Record and say a few digits.");
   return () => {
+    gone = true;
     if (stop) stop();
     clearTimeout(answered);
     if (heard) URL.revokeObjectURL(heard);
