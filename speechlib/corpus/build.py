@@ -16,6 +16,7 @@ import numpy as np
 from speechlib import paths
 from speechlib.audio import SAMPLE_RATE
 from speechlib.corpus import synthesisers, voices
+from speechlib.corpus.noise import mains
 from speechlib.corpus.speech import Line, Speech, ogg_bytes, tidy, widen_gaps
 from speechlib.corpus.synthesise import OTHER_WORDS, each_in_its_own_process
 from speechlib.corpus.voices import DIGITS, Voice
@@ -108,8 +109,7 @@ def noise(kind: str, seconds: float = 2.5) -> np.ndarray:
         spectrum = np.fft.rfft(white) / np.sqrt(np.maximum(np.arange(size // 2 + 1), 20))
         white = np.fft.irfft(spectrum, size)
     if kind == "hum":
-        seconds_at = np.arange(size) / SAMPLE_RATE
-        white = sum(np.sin(2 * np.pi * 50 * k * seconds_at) / k for k in (1, 2, 3, 5))
+        white = mains(size)
     if kind == "clicks":
         white = white * (rng.random(size) < 0.0005)
     level = {"zero": 0.0, "hiss": 0.0005}.get(kind, 0.05)

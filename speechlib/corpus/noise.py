@@ -35,15 +35,19 @@ def disturb(wave: np.ndarray, kind: str, snr_db: float = 10.0, seed: int = 0, ta
     if kind == "babble":
         added = _babble(wave.size, draw, talkers)
     else:
-        added = _hum(wave.size, draw) if kind == "hum" else draw.standard_normal(wave.size)
+        added = draw.standard_normal(wave.size) if kind == "hiss" else mains(
+            wave.size, phases=draw.uniform(0, 2 * np.pi, 4))
     loudness = np.sqrt(np.square(wave).mean() / np.maximum(np.square(added).mean(), 1e-12))
     noisy = wave + added * loudness * 10 ** (-snr_db / 20)
     return (noisy / max(1.0, np.abs(noisy).max())).astype(np.float32)
 
 
-def _hum(size, draw):
-    time, phases = np.arange(size) / SAMPLE_RATE, draw.uniform(0, 2 * np.pi, 4)
-    return sum(np.sin(2 * np.pi * 50 * k * time + phase) / k
+def mains(size: int, hz: float = 50, phases=(0, 0, 0, 0)):
+    """The hum of a power line and three overtones, (size,), loudness about 1.
+
+    phases: in radians, of hz and of 2, 3 and 5 times that."""
+    time = np.arange(size) / SAMPLE_RATE
+    return sum(np.sin(2 * np.pi * hz * k * time + phase) / k
                for k, phase in zip((1, 2, 3, 5), phases, strict=True))
 
 

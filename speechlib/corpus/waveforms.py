@@ -18,6 +18,7 @@ import scipy.fft
 
 from speechlib import audio
 from speechlib.audio import SAMPLE_RATE
+from speechlib.corpus.noise import mains
 
 TAIL_S = 0.2  # room for echoes at the end; it is cut off again
 BANDS_HZ = (3400, 3800, 4000, 4000, 5500, 7000)  # where telephones and old recordings end
@@ -92,7 +93,8 @@ def perturbed(wave, rng, how=None, talkers=()):
     made = scipy.fft.irfft(spectrum, new_size)
     made = made[: round((before + wave.size + behind) * factor)]
     if noisy and rng.random() < how.hum:
-        made += loud * 10 ** (-rng.uniform(*how.snr_db) / 20) * _hum(made.size, rng)
+        level = loud * 10 ** (-rng.uniform(*how.snr_db) / 20)
+        made += level * mains(made.size, rng.choice([50, 60]), rng.uniform(0, 2 * np.pi, 4))
     if rng.random() < how.clipped:
         limit = np.abs(made).max() * rng.uniform(0.2, 0.6)
         made = made.clip(-limit, limit)
@@ -157,12 +159,6 @@ def _hiss(size, rms, rng):
     shape /= np.sqrt(np.square(shape).mean())
     white = rng.standard_normal(2 * bins, dtype=np.float32).view(np.complex64)
     return white * (shape * rms * np.sqrt(size / 2)).astype(np.float32)
-
-
-def _hum(size, rng):
-    """Mains and its overtones: (size,), loudness about 1."""
-    time = np.arange(size, dtype=np.float32) * (2 * np.pi * rng.choice([50, 60]) / SAMPLE_RATE)
-    return sum(np.sin(k * time + rng.uniform(0, 6.3)) / k for k in (1, 2, 3, 5)).astype(np.float32)
 
 
 def _smooth(size, points, spread, rng):
