@@ -55,10 +55,9 @@ def text(value, limit=14):
 
 
 def _text(value, limit):
+    if isinstance(value, tuple | list) and not _holds_axes(value):
+        return _plain(_bare(value))[:400]
     if isinstance(value, tuple | list) and any(is_array(item) for item in value):
-        if all(np.ndim(to_numpy(item)) == 0 for item in value if is_array(item)):
-            bare = map(_bare, value)  # a named tuple is shown as a tuple
-            return _plain(list(bare) if isinstance(value, list) else tuple(bare))[:400]
         return "\n".join(text(item) for item in value)
     if isinstance(value, tuple | list) and any(map(_holds_arrays, value)):
         return "\n".join(f"[{i}] {_in_short(item)}" for i, item in enumerate(value[:6]))
@@ -79,6 +78,13 @@ def _text(value, limit):
     return "\n".join([f"{kind}{shape_words(array.shape)} {array.dtype}", *body])
 
 
+def _holds_axes(value):
+    """Whether an array with axes is inside, however deep."""
+    if isinstance(value, tuple | list):
+        return any(map(_holds_axes, value))
+    return is_array(value) and np.ndim(to_numpy(value)) > 0
+
+
 def _holds_arrays(value):
     return isinstance(value, tuple | list) and any(map(is_array, value))
 
@@ -93,7 +99,9 @@ def _in_short(value):
 
 
 def _bare(value):
-    """An array or tensor of a single number as that number; anything else as it is."""
+    """Arrays and tensors of a single number as that number; a named tuple is shown as a tuple."""
+    if isinstance(value, tuple | list):
+        return (list if isinstance(value, list) else tuple)(map(_bare, value))
     return to_numpy(value).item() if is_array(value) else value
 
 

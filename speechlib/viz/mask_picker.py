@@ -54,7 +54,10 @@ class MaskPicker(ipywidgets.VBox):
             row_labels=queries, column_labels=keys,
         )  # fmt: skip
         blind = [str(query) for query, row in zip(queries, self.mask, strict=True) if not row.any()]
-        self.answer = f"Queries that may look at nothing: {', '.join(blind) or 'none'}."
+        self.answer = "Every query may look at something."
+        if blind:
+            word = "query" if len(blind) == 1 else "queries"
+            self.answer = f"{len(blind)} {word} may look at nothing: {word} {', '.join(blind)}."
         if pads < self.padding.value:
             self.answer += f" Padding drawn: {pads}, since one word at least is real."
         self.alt = f"{alt_of(drawn.axes)} {self.answer}"

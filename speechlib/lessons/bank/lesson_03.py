@@ -256,6 +256,11 @@ def table_swapped(length, width):
     return _woven(_angles(length, width, np.arange(0, width, 2) / width), np.cos, np.sin)
 
 
+@table.mistake("whole_numbers")
+def table_whole_numbers(length, width):
+    return paper_table(length, width).astype(int)
+
+
 @table.mistake("halves")
 def table_halves(length, width):
     angles = _angles(length, width, np.arange(0, width, 2) / width)
@@ -649,6 +654,24 @@ def places_no_past(tokens, padding_index, past_length=0):
 def places_down_the_batch(tokens, padding_index, past_length=0):
     real = _real(tokens, padding_index)
     return (np.cumsum(real, axis=0) + past_length) * real + padding_index
+
+
+@places.mistake("inverted")
+def places_inverted(tokens, padding_index, past_length=0):
+    padded = tokens == padding_index
+    return np.where(padded, np.cumsum(padded, axis=1) + past_length + padding_index, padding_index)
+
+
+@places.mistake("padding_is_1")
+def places_padding_is_1(tokens, padding_index, past_length=0):
+    real = tokens != 1
+    return np.where(real, np.cumsum(real, axis=1) + past_length + 1, 1)
+
+
+@places.mistake("padding_token_is_1")
+def places_padding_token_is_1(tokens, padding_index, past_length=0):
+    real = tokens != 1
+    return np.where(real, np.cumsum(real, axis=1) + past_length + padding_index, padding_index)
 
 
 @places.mistake("across_rows")

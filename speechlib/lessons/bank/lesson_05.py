@@ -334,6 +334,10 @@ def nothing_cases():
     yield case(np.array([[900.0, 900.0, 3.0]], dtype="float32"), np.array([[True, True, False]]),
                note="large scores")  # fmt: skip
     yield case(np.zeros((2, 2), dtype="float16"), empty, note="the same in float16")
+    yield case(np.array([[20.0, 60.0, 20.0, 60.0]], dtype="float16"), np.zeros((1, 4), dtype=bool),
+               note="all hidden, in float16")  # fmt: skip
+    yield case(np.array([[-1e6, 2.0, 3.0]], dtype="float32"), np.array([[True, False, False]]),
+               note="the only score that counts lies far below zero")  # fmt: skip
     rng = np.random.default_rng(54)
     look = np.tri(4, dtype=bool) & np.array([False, True, True, True])
     yield case(rng.normal(size=(4, 4)).astype("float32"), look, note="random, padded on the left")
@@ -400,6 +404,18 @@ def nothing_largest_of_all(scores, mask):
         filled = _fill(scores, mask, np.finfo(scores.dtype).min)
         powers = np.exp(filled - filled.max())
         return powers / powers.sum(axis=-1, keepdims=True)
+
+
+@nothing.mistake("added")
+def nothing_added(scores, mask):
+    with np.errstate(all="ignore"):
+        lowest = np.asarray(np.finfo(scores.dtype).min, dtype=scores.dtype)
+        return _softmax(scores + np.where(mask, np.zeros_like(lowest), lowest))
+
+
+@nothing.mistake("lowest_of_float16")
+def nothing_lowest_of_float16(scores, mask):
+    return _softmax(_fill(scores, mask, np.finfo("float16").min))
 
 
 @nothing.mistake("minus_a_billion")
@@ -470,6 +486,9 @@ EVEN = "each start comes about equally often"
 MIXED = "the starts of a row are drawn one by one"
 COUNTS = "how many places were hidden, over 400 draws"
 MEAN = "spans in a row, on average (to the nearest quarter)"
+REPEATED = "the same rng, begun anew, hides the same places"
+PROMISES = (ROW, IN_RANGE, WHOLE, EVERYWHERE, EVEN, MIXED, REPEATED, COUNTS, MEAN)
+NOT_HERE = "not counted here"
 
 
 def row(size, real, probability, length, min_spans, note):
@@ -493,28 +512,32 @@ def spans_run(fn, size, real, probability, length, min_spans):
     """Many draws -> what must be true of all of them."""
     rng = np.random.default_rng(550)
     drawn = [np.asarray(fn(size, real, probability, length, min_spans, rng)) for _ in range(DRAWS)]
-    shape, kind = drawn[0].shape, str(drawn[0].dtype)
-    if shape != (size,) or kind != "bool":
-        return {ROW: f"{shape} {kind}"}
+    kind = {"b": "True and False", "i": "numbers", "f": "numbers"}.get(drawn[0].dtype.kind, "else")
+    row = f"{drawn[0].shape}, {kind}"
+    if row != f"({size},), True and False":
+        return dict.fromkeys(PROMISES, "not looked at") | {ROW: row}
     drawn = np.stack(drawn)
+    again = np.random.default_rng(550)
+    anew = [fn(size, real, probability, length, min_spans, again) for _ in range(20)]
     hidden = drawn.sum(axis=1)
     runs = [len(run) for mask in drawn for run in "".join("#" if x else " " for x in mask).split()]
     low, high = int(hidden.min()), int(hidden.max())
-    places, even = max(real - length + 1, 0), True
+    places, even = max(real - length + 1, 0), NOT_HERE
     if probability * real == length == low == high:  # one whole span in every row
         more = [fn(size, real, probability, length, min_spans, rng) for _ in range(MORE)]
         starts = np.concatenate([drawn, more]).argmax(axis=1)
         even = bool(np.bincount(starts).max() < 1.4 * len(starts) / places)
     different = len(np.unique(drawn, axis=0))
     return {
-        ROW: f"{shape} {kind}",
+        ROW: row,
         IN_RANGE: not drawn[:, real:].any(),
-        WHOLE: all(run >= length for run in runs),
+        WHOLE: all(run >= length for run in runs) if runs else "there is none",
         EVERYWHERE: bool(drawn[:, :real].any(axis=0).all()),
         EVEN: even,
         MIXED: different >= math.comb(places, min_spans),
+        REPEATED: np.array_equal(drawn[:20], anew),
         COUNTS: f"from {low} to {high}",
-        MEAN: str(np.round(hidden.mean() / length * 4) / 4) if length == 1 else "not counted here",
+        MEAN: str(np.round(hidden.mean() / length * 4) / 4) if length == 1 else NOT_HERE,
     }
 
 
@@ -642,6 +665,34 @@ def spans_places_alone(size, real, probability, length, min_spans, rng):
     return (rng.random(size) < probability) & (np.arange(size) < real)
 
 
+@spans.mistake("always_in_order")
+def spans_always_in_order(size, real, probability, length, min_spans, rng):
+    count = _count(probability * real, length, min_spans, rng)
+    return _spans(size, np.arange(max(real - length + 1, 0))[:count], length)
+
+
+@spans.mistake("numbers")
+def spans_numbers(size, real, probability, length, min_spans, rng):
+    return hide_spans(size, real, probability, length, min_spans, rng).astype(int)
+
+
+@spans.mistake("real_only")
+def spans_real_only(size, real, probability, length, min_spans, rng):
+    return hide_spans(real, real, probability, length, min_spans, rng)
+
+
+@spans.mistake("one_too_short")
+def spans_one_too_short(size, real, probability, length, min_spans, rng):
+    count = _count(probability * real, length, min_spans, rng)
+    return _spans(size, rng.permutation(max(real - length + 1, 0))[:count], length - 1)
+
+
+@spans.mistake("own_chance")
+def spans_own_chance(size, real, probability, length, min_spans, rng):
+    own = np.random.default_rng()
+    return hide_spans(size, real, probability, length, min_spans, own)
+
+
 @spans.mistake("no_least")
 def spans_no_least(size, real, probability, length, min_spans, rng):
     return hide_spans(size, real, probability, length, 0, rng)
@@ -737,6 +788,11 @@ def frames_no_kernel(lengths, frames, kernels, strides):
     for stride in strides:
         lengths = lengths // stride
     return _first(lengths, frames)
+
+
+@frames_of.mistake("by_320")
+def frames_by_320(lengths, frames, kernels, strides):
+    return _first(lengths // 320, frames)
 
 
 @frames_of.mistake("rounded_up")
@@ -915,6 +971,13 @@ def shift_left_padded(labels, pad, start):
 @shift.mistake("flat")
 def shift_flat(labels, pad, start):
     return np.roll(np.where(labels == -100, pad, labels), 1)
+
+
+@shift.mistake("down_the_batch")
+def shift_down_the_batch(labels, pad, start):
+    shifted = np.roll(np.where(labels == -100, pad, labels), 1, axis=0)
+    shifted[:, 0] = start
+    return shifted
 
 
 @shift.mistake("next_text")
