@@ -107,7 +107,7 @@ def _start(arguments):
     print("\n".join([*messages, say("workspace.folder", folder=folder)]), flush=True)
     if arguments.no_lab:
         return 0
-    print(say("workspace.opening"), flush=True)
+    print(say("workspace.starting" if arguments.no_browser else "workspace.opening"), flush=True)
     return _launch(lab_command(folder, arguments.port, not arguments.no_browser))
 
 
