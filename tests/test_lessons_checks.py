@@ -468,6 +468,8 @@ def test_right_values_in_another_kind_are_said_with_the_way_over():
     assert "`torch.tensor(…)`" in difference([1.0, 2.0], torch.tensor([1.0, 2.0])).text
     assert "expected was a number" in difference([0.5], np.float64(0.5)).text
     assert showing.text([np.float64(0)]) == "[0]"  # a list of one number is no number
+    rows = [[place < length for place in range(2)] for length in np.array([1, 2])]
+    assert showing.text(rows) == "[[True, False], [True, True]]"  # their numbers are NumPy's
     pair = torch.zeros(2, 1), np.zeros(3)
     assert showing.text([pair, pair]) == "[0] (tensor (2, 1), (3,))\n[1] (tensor (2, 1), (3,))"
 
