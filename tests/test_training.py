@@ -1,6 +1,7 @@
 """The trainer: the schedule, and that a killed run goes on as if nothing had happened."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -227,8 +228,98 @@ def test_the_rate_warms_up_stays_and_goes_to_zero():
     assert np.all(np.diff(rates[61:]) < 0) and 0 < rates[-1] < 0.05
     typed = SimpleNamespace(steps=100, rate=1.0, decay=0.4, seed=0, batch=3)
     assert training.Plan.of(typed, warmup=10) == p and p.decay_from == 60
+    assert training.Plan(steps=9, rate=1.0, warmup=1, decay=0.0).rate_at(8) == 1.0
     with pytest.raises(ValueError, match="warmup must be at least 1, got 0"):
         training.Plan(steps=100, warmup=0)
+
+
+def test_chance_is_on_in_every_step_and_off_in_every_evaluation(tmp_path):
+    """Also in the steps after an evaluation, and off in the model that comes back."""
+    model, seen = tiny_model(), []
+    plain = model.loss
+    model.loss = lambda *parts: seen.append(("step", model.training)) or plain(*parts)
+
+    def evaluate(same):
+        seen.append(("evaluation", same.training))
+        return {"error": 1.0}
+
+    p = plan(steps=4, evaluate_every=2)
+    training.train(model, batch_at, p, tmp_path, evaluate, progress=False)
+    assert seen == 2 * [("step", True), ("step", True), ("evaluation", False)]
+    training.train(model, batch_at, plan(steps=1), tmp_path / "unjudged", progress=False)
+    assert not model.training
+
+
+@pytest.mark.parametrize("wish", [True, False])
+def test_products_are_in_bfloat16_where_the_plan_says_so(tmp_path, wish):
+    model, kinds = torch.nn.Linear(3, 1), []
+    model.loss = lambda x: model(x).sum()
+    model.register_forward_hook(lambda *given: kinds.append(given[2].dtype))
+    p = plan(steps=1, bfloat16=wish)
+    training.train(model, lambda step: [torch.ones(1, 3)], p, tmp_path, progress=False)
+    assert kinds == [torch.bfloat16 if wish else torch.float32]
+    assert model.weight.dtype == torch.float32
+
+
+def test_a_seed_decides_what_is_dropped(tmp_path):
+    logs = [
+        training.train(
+            tiny_model(), batch_at, plan(steps=2, seed=seed), tmp_path / name, progress=False
+        )
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    ]
+    assert logs[0] == logs[1] and logs[0][0]["loss"] != logs[2][0]["loss"]
+
+
+def test_weights_are_pulled_towards_zero_and_biases_are_not(tmp_path):
+    """A layer that a step leaves out (LayerDrop) goes with the others."""
+    model = torch.nn.ModuleList([torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)])
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.loss = lambda x: 0 * model[0](x).sum()  # nothing else moves them
+    p = plan(steps=4, weight_decay=0.5, rate=0.1, bfloat16=False)
+    training.train(model, lambda step: [torch.ones(1, 3)], p, tmp_path, progress=False)
+    kept = np.prod([1 - 0.5 * p.rate_at(step) for step in range(4)])
+    for name, value in model.state_dict().items():
+        wanted = before[name] * (float(kept) if "weight" in name else 1)
+        torch.testing.assert_close(value, wanted)
+
+
+def test_the_steps_are_those_of_adamw(tmp_path):
+    rows = torch.randn(5, 1, 3, generator=torch.Generator().manual_seed(0)).abs()
+    models = [torch.nn.Linear(3, 1, bias=False) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    models[0].loss = lambda x: models[0](x).sum()
+    p = plan(steps=5, rate=0.1, clip=1e9, bfloat16=False)
+    training.train(models[0], lambda step: [rows[step]], p, tmp_path, progress=False)
+    adamw = torch.optim.AdamW(models[1].parameters(), betas=(0.9, 0.98), weight_decay=0.05)
+    for step, row in enumerate(rows):
+        adamw.param_groups[0]["lr"] = p.rate_at(step)
+        adamw.zero_grad()
+        models[1](row).sum().backward()
+        adamw.step()
+    torch.testing.assert_close(models[0].weight, models[1].weight)
+
+
+def test_gradients_are_cut_to_the_length_that_the_plan_allows(tmp_path):
+    for clip, expected in ((0.5, 0.5), (1e9, 3e3)):
+        model = torch.nn.Linear(9, 1, bias=False)
+        model.loss = lambda x, m=model: 1000 * m(x).sum()
+        p = plan(steps=1, clip=clip, bfloat16=False)
+        training.train(model, lambda step: [torch.ones(1, 9)], p, tmp_path / str(clip), None, False)
+        assert float(model.weight.grad.norm()) == pytest.approx(expected, rel=1e-4)
+
+
+def test_standing_still_is_no_progress(tmp_path):
+    kept, model = [], tiny_model()
+
+    def evaluate(same):
+        kept.append(same.encoder.norm.bias.clone())
+        return {"error": 0.5}
+
+    p = plan(steps=9, evaluate_every=1, watch="error", patience=2)
+    log = training.train(model, batch_at, p, tmp_path, evaluate, progress=False)
+    assert len(log) == 3
+    assert torch.equal(model.encoder.norm.bias, kept[0])  # the first of equals is the best
 
 
 def test_the_state_of_another_model_is_refused(tmp_path):
@@ -236,6 +327,23 @@ def test_the_state_of_another_model_is_refused(tmp_path):
     other = torch.nn.Linear(2, 2)
     with pytest.raises(ValueError, match="another model"):
         training.train(other, batch_at, plan(), tmp_path, progress=False)
+
+
+class Harmful:
+    """What opening a careless pickle would run."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def test_a_state_with_more_than_numbers_is_refused_and_not_run(tmp_path):
+    torch.save({"log": Harmful(tmp_path / "it_ran")}, tmp_path / "state.pt")
+    with pytest.raises(pickle.UnpicklingError):
+        training.train(tiny_model(), batch_at, plan(), tmp_path, progress=False)
+    assert not (tmp_path / "it_ran").exists()
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path):
