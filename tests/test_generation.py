@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from golden_cases import GOLDEN, NAMES, folder, inputs, outputs
+from golden_cases import GOLDEN, NAMES, assert_close, folder, inputs, outputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import speechlib as sl
 from speechlib import generation_rules, limits
-from speechlib.torch_models import generation
+from speechlib.torch_models import beam_search, generation, next_logits
 
 ARRAYS = dict(np.load(GOLDEN / "generation.npz"))
 
@@ -206,6 +206,141 @@ def test_maps_of_beams_are_those_of_the_rows(models):
     assert torch.equal(traced.tokens, sl.generate(model, mel, **options).tokens)
     for maps in seen.values():
         assert {weights.shape[0] for weights in maps} == {6}
+
+
+def test_hidden_frames_are_hidden_from_beams_that_are_watched_too(models, memories):
+    decoder, memory = models["whisper-a"].decoder, memories["whisper-a"]
+    mask = torch.arange(memory.shape[1]) < torch.tensor([[20], [30], [40]])
+    options = {"memory_mask": mask, "max_tokens": 4, "beams": 2, "prompt": [41, 43], "rules": []}
+    with sl.trace(decoder, "*.cross_attention.weights") as seen:
+        watched = sl.generate(decoder, memory, **options)
+    assert torch.equal(watched.tokens, sl.generate(decoder, memory, **options).tokens)
+    for maps in seen.values():
+        for weights in maps:
+            looked = (weights > 0).any(dim=1).any(dim=1)  # (batch * beams, frames)
+            assert torch.equal(looked, mask.repeat_interleave(2, dim=0))
+
+
+def test_a_language_is_heard_in_real_frames_only(models, memories, monkeypatch):
+    decoder = models["whisper-a"].decoder
+    monkeypatch.setattr(decoder, "checkpoint", models["whisper-a"].checkpoint, raising=False)
+    memory = memories["whisper-a"].repeat(6, 1, 1)
+    torch.manual_seed(0)
+    memory[:, 20:] = 4 * torch.randn_like(memory[:, 20:])
+    mask = torch.arange(memory.shape[1]).expand(memory.shape[:2]) < 20
+    real = generation.own_prompt(decoder, memory[:, :20])
+    assert torch.equal(generation.own_prompt(decoder, memory, memory_mask=mask), real)
+    assert not torch.equal(generation.own_prompt(decoder, memory), real)
+
+
+@pytest.mark.parametrize("options", [{}, {"beams": 2}, {"draft": True}], ids=str)
+def test_rules_are_asked_of_open_rows_only(models, monkeypatch, options):
+    """A row at its end waits for the others; no rule need have an answer for it."""
+    model, mel = models["whisper-b"], inputs(outputs("whisper-b"))[0]
+    monkeypatch.setitem(model.checkpoint.generation, "eos_token_id", [46, 5])
+    options = options | {"draft": model} if "draft" in options else options
+    batches = set()
+
+    def nothing_after_an_end(logits, tokens, prompt_length):
+        batches.add(len(tokens))
+        ended = np.isin(tokens[:, prompt_length:], (46, 5)).any(axis=1)
+        return np.tile(~ended[:, None], (1, logits.shape[-1]))
+
+    plain = sl.generate(model, mel, max_tokens=12, rules=[], **options)
+    ruled = sl.generate(model, mel, max_tokens=12, rules=[nothing_after_an_end], **options)
+    assert torch.equal(plain.tokens, ruled.tokens) and len(batches) > 1
+
+
+def test_tokens_that_there_are_not_forbid_nothing(models):
+    """Published lists are used with smaller vocabularies; older ones hold a -1."""
+    model, mel = models["whisper-a"], inputs(outputs("whisper-a"))[0]
+    with torch.no_grad():
+        plain = generation.generate_from(model, model.encode(mel), max_tokens=9, rules=[])
+        likely = int(plain.tokens[0, -1])
+    nobody = generation_rules.Suppress((-1, likely - model.config.vocabulary, 10**6))
+    assert torch.equal(sl.generate(model, mel, max_tokens=9, rules=[nobody]).tokens, plain.tokens)
+
+
+def test_named_tokens_that_leave_nothing_are_reported(models):
+    model, mel = models["whisper-a"], inputs(outputs("whisper-a"))[0]
+    everything = generation_rules.Suppress(tuple(range(model.config.vocabulary)))
+    with pytest.raises(ValueError, match="the rules forbid all in rows"):
+        sl.generate(model, mel, max_tokens=2, rules=[everything])
+
+
+@pytest.mark.parametrize("cache", [True, False], ids=["cached", "uncached"])
+def test_probabilities_are_float32_whatever_the_model_is(cache):
+    model, mel = sl.load(folder("whisper-a"), dtype="float16"), inputs(outputs("whisper-a"))[0]
+    for beams in (1, 2):
+        found = sl.generate(model, mel, max_tokens=3, beams=beams, cache=cache)
+        assert found.steps.dtype == found.scores.dtype == torch.float32
+        assert torch.isfinite(found.steps).all() and (found.steps != found.steps.half()).any()
+
+
+@torch.no_grad()
+def test_what_was_not_read_cannot_be_forgotten(models, memories):
+    """A draft whose guesses were all right has not read the last of them."""
+    model, memory = models["whisper-a"], memories["whisper-a"]
+    tokens = torch.arange(24).view(3, 8)
+    step = next_logits.NextLogits(model, memory, None, 3, 8)
+    step(tokens[:, :5])
+    for forgotten in (7, 3):
+        step.forget(forgotten)
+        assert_close(step(tokens)[:, -1], model.decode(tokens, memory)[:, -1], "all are read")
+
+
+def test_searching_keeps_nothing_for_gradients(models):
+    model, mel, learns = models["whisper-a"], inputs(outputs("whisper-a"))[0], []
+    hooks = [
+        part.register_forward_hook(lambda *given: learns.append(given[2].requires_grad))
+        for part in (model.encoder, model.decoder)
+    ]
+    sl.generate(model, mel, max_tokens=2)
+    generation.generate_from(model, torch.zeros(1, model.config.frames, model.config.width),
+                             max_tokens=2)  # fmt: skip
+    for hook in hooks:
+        hook.remove()
+    assert learns and not any(learns)
+
+
+def test_a_prompt_of_nothing_but_padding_is_a_prompt():
+    toy = Toy(0, vocabulary=5)
+    prompt = torch.tensor([[0, 0], [1, 2]])
+    found = sl.generate(toy, max_tokens=3, prompt=prompt, cache=False)
+    for row, one in enumerate(prompt):
+        alone = sl.generate(toy, max_tokens=3, prompt=one[None], cache=False)
+        count = alone.steps.shape[1]
+        assert torch.equal(found.steps[row, :count], alone.steps[0])
+
+
+def test_a_model_that_starts_with_its_pad_token_keeps_it():
+    """Its first token looks like padding and is none."""
+    toy = Toy(0, vocabulary=5)
+    toy.config.start = toy.config.pad = 3
+    prompt = torch.tensor([[3, 1], [3, 3], [3, 2]])
+    together = sl.generate(toy, max_tokens=3, prompt=prompt, cache=False)
+    for row, one in enumerate(prompt):
+        alone = sl.generate(toy, max_tokens=3, prompt=one[None], cache=False)
+        count = alone.steps.shape[1]
+        assert torch.equal(alone.steps[0], together.steps[row, :count])
+
+
+def test_a_recording_is_done_when_nothing_open_is_better():
+    done = beam_search.Finished(beams=1, length_penalty=1.0, early_stopping=False, max_tokens=9)
+    assert not done.is_done(-1.0, 1)
+    done.add(-2.0, [1], torch.zeros(2))  # -1 a token
+    assert done.is_done(-3.0, 3)  # as good is not better
+    assert not done.is_done(-2.9, 3)
+    done.add(-2.0, [9], torch.zeros(2))
+    assert done.best()[1] == [1]  # a text that is only as good takes nobody's place
+    # a negative penalty makes a long text worse: what is open is best if it ends now
+    short = beam_search.Finished(beams=1, length_penalty=-1.0, early_stopping="never", max_tokens=9)
+    short.add(-2.0, [1], torch.zeros(2))  # -4
+    assert not short.is_done(-1.5, 2) and short.is_done(-2.0, 2)
+    both = beam_search.Finished(beams=2, length_penalty=0.0, early_stopping=False, max_tokens=9)
+    for text in ([1], [2]):
+        both.add(-2.0, text, torch.zeros(2))
+    assert both.best()[1] == [2]  # among equals the last, as transformers
 
 
 # --- brute force ----------------------------------------------------------------------------------

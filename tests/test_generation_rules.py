@@ -57,6 +57,17 @@ def test_the_rules_are_told_apart():
     )
 
 
+def test_times_that_are_as_likely_as_the_best_text_are_no_reason_for_a_time():
+    rule = generation_rules.Timestamps(end=5, no_timestamps=6)
+    scores, tokens = np.full((1, 9), -np.inf), np.array([[1, 7, 2, 3]])
+    scores[0, [2, 8]] = 0.0
+    assert rule(scores, tokens, 1)[0, 2]
+    scores[0, 8] = 1e-3
+    assert not rule(scores, tokens, 1)[0, 2]
+    with np.errstate(all="raise"):  # where earlier rules have left nothing, this one does not mind
+        assert rule(np.full((1, 9), -np.inf), tokens, 1)[0, 2]
+
+
 def test_begin_is_counted_after_the_prompt():
     rule = generation_rules.SuppressAtBegin((2,))
     scores = np.zeros((1, 4))

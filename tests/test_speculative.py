@@ -70,11 +70,12 @@ def test_the_text_is_the_greedy_one_whoever_drafts(cache):
 
 
 def test_a_perfect_draft_saves_five_looks_of_six():
-    model = some_whisper(3)
-    mel, quiet = torch.randn(2, 8, 20), [generation_rules.Suppress((0,))]
-    calls = counted(model)
-    sl.generate(model, mel, max_tokens=18, rules=quiet, draft=shaken(model, 0.0, 0))
-    assert len(calls) == 3
+    for seed in range(3, 9):
+        model = some_whisper(seed)
+        mel, quiet = torch.randn(2, 8, 20), [generation_rules.Suppress((0,))]
+        calls = counted(model)
+        sl.generate(model, mel, max_tokens=18, rules=quiet, draft=shaken(model, 0.0, 0))
+        assert len(calls) == 3
 
 
 def test_checkpoints_and_their_own_rules():
@@ -87,6 +88,15 @@ def test_checkpoints_and_their_own_rules():
     for draft in (shaken(model, 0.05, 2).decoder, some_whisper(1, vocabulary=62).decoder):
         found = sl.generate(model.decoder, None, max_tokens=9, prompt=[41, 43], draft=draft)
         assert torch.equal(found.tokens, lone.tokens)
+
+
+def test_prompts_of_unequal_length_have_drafts_too():
+    model, mel = some_whisper(3), torch.randn(3, 8, 20)
+    prompt = [[0, 0, 1, 5], [0, 1, 7, 6], [0, 0, 1, 9]]  # 0: padding
+    greedy = sl.generate(model, mel, max_tokens=9, prompt=prompt)
+    for by in (0.0, 0.05):
+        found = sl.generate(model, mel, max_tokens=9, prompt=prompt, draft=shaken(model, by, 1))
+        assert torch.equal(found.tokens, greedy.tokens)
 
 
 def test_what_is_refused():

@@ -1,6 +1,7 @@
 """What must hold for Speech2Text2 and SpeechEncoderDecoder whatever their weights: causality,
 cache, padding, batch, training; pairs of all parts; what they refuse."""
 
+import copy
 import json
 import shutil
 import warnings
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import speechlib as sl
+from speechlib import generation_rules
 from speechlib.configs import Speech2Text2Config, SpeechEncoderDecoderConfig
 
 torch.set_num_threads(1)
@@ -237,6 +239,19 @@ def test_texts_with_and_without_a_cache(whole, beams):
     cached, plain = (sl.generate(whole, some_waves(), cache=c, **options) for c in (True, False))
     assert torch.equal(cached.tokens, plain.tokens)
     assert_close(cached.scores, plain.scores, "scores")
+
+
+def test_a_draft_hears_real_frames_only(whole):
+    """It would say something else of the padding too, and cost looks of the big model."""
+    looks, options = [], dict(lengths=torch.tensor([240, 60]), max_tokens=18)
+    options["rules"] = [generation_rules.Suppress((whole.config.end,))]
+    draft, waves = copy.deepcopy(whole), some_waves()
+    waves[1, 60:] *= 9
+    hook = whole.decoder.register_forward_hook(lambda *_: looks.append(1))
+    drafted = sl.generate(whole, waves, draft=draft, **options)
+    hook.remove()
+    assert len(looks) == 3  # of 18 tokens: 5 guesses and one more each time
+    assert torch.equal(drafted.tokens, sl.generate(whole, waves, **options).tokens)
 
 
 def test_assembled_from_two_checkpoints(whole, tmp_path):
