@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from speechlib import configs
 from speechlib.torch_models import attention, flash_attention
 from speechlib.torch_models.gated_attention import GatedAttention
+from speechlib.torch_models.linear import Linear
 from speechlib.torch_models.wavlm import WavLM
 
 torch.set_num_threads(1)
@@ -128,6 +129,33 @@ def test_dropout_of_weights(backend):
     assert_close(counts, torch.tensor([1, 4, 6, 4, 1]) / 16, "binomial", 0.03)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("backend", tuple(attention.BACKENDS))
+def test_a_lone_query_drops_weights_too(backend):
+    torch.manual_seed(0)
+    query, key = torch.zeros(4000, 1, 1, 2), torch.zeros(4000, 1, 4, 2)
+    value = torch.ones(4000, 1, 4, 2)
+    mixed = attention.BACKENDS[backend](query, key, value, dropout=0.5)[..., 0]
+    assert abs(mixed.mean() - 1) < 0.05 and abs(mixed.var() - 0.25) < 0.03
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("backend", OTHERS)
+def test_one_mask_serves_all_rows(backend):
+    (query, key, value), _, _ = case("none", None)
+    mask = torch.arange(13).expand(1, 1, 1, 13) < 9
+    ours = attention.BACKENDS[backend](query, key, value, mask)
+    assert_close(ours, attention.eager(query, key, value, mask), backend)
+
+
+def test_dropout_goes_on_where_padding_is_cut_out():
+    torch.manual_seed(0)
+    query, key, value = torch.zeros(2, 1, 3000, 2), torch.zeros(2, 1, 6, 2), torch.ones(2, 1, 6, 2)
+    mask = torch.arange(6).expand(2, 1, 1, 6) < 4  # four equal weights, half of them dropped
+    mixed = flash_attention.flash(query, key, value, mask, dropout=0.5)
+    assert abs(mixed.mean() - 1) < 0.05 and abs(mixed[..., 0].var() - 0.25) < 0.03
+
+
 def test_dropout_has_one_gradient():
     """What is dropped on the way forth is dropped on the way back, though tiles are made again."""
     (query, key, _), _, _ = case("none", None)
@@ -152,6 +180,39 @@ def test_number_types(dtype):
         mixed = attention.BACKENDS[backend](*given_case)
         assert mixed.dtype == dtype
         assert_close(mixed.double(), exact, backend, tolerance)
+
+
+def test_tiles_are_not_kept_for_the_way_back(monkeypatch):
+    """They are made again there: that is what saves the memory."""
+    calls, made = [], flash_attention._strip
+    monkeypatch.setattr(flash_attention, "_strip", lambda *x: calls.append(1) or made(*x))
+    (query, key, value), _, _ = case("none", None)
+    out = flash_attention.flash(query.requires_grad_(), key, value)
+    forth = len(calls)
+    out.sum().backward()
+    assert len(calls) == 2 * forth
+    with torch.no_grad():
+        flash_attention.flash(query, key, value)
+    assert len(calls) == 3 * forth
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(300,), (1, 1, 300), (2, 300), (2, 3, 300), (9, 300), (0, 300)])
+def test_few_rows_take_another_road_to_the_same_numbers(shape, bias):
+    layer = Linear(300, 400, bias=bias)  # large enough for it
+    x = torch.randn(shape)
+    assert_close(layer(x), torch.nn.functional.linear(x, layer.weight, layer.bias), "rows")
+
+
+@torch.no_grad()
+def test_tiles_of_half_numbers_are_added_up_in_float32():
+    """In bfloat16 a sum of 1,000 does not grow by less than 4."""
+    query, key = torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2000, 2)
+    value = torch.ones(1, 1, 2000, 2)
+    value[:, :, 1000:] = 0
+    mixed = flash_attention.flash(query.bfloat16(), key.bfloat16(), value.bfloat16())
+    assert_close(mixed.float(), torch.full((1, 1, 2, 2), 0.5), "mean", 0.01)
 
 
 # --- un-padding ---------------------------------------------------------------------------------

@@ -138,6 +138,7 @@ def test_a_row_that_sees_nothing_is_uniform_and_with_infinity_not_a_number():
     np.testing.assert_allclose(weights[1], 1 / 3)
     assert weights[0, 1] == 0
     assert np.isnan(softmax(scores + masks.to_bias(mask, -np.inf))[1]).all()
+    assert masks.to_bias(mask).min() == np.finfo(np.float32).min  # beyond any score, and finite
 
 
 @settings(deadline=None)

@@ -126,6 +126,14 @@ def test_ctc_gradient_by_finite_differences():
     assert torch.autograd.gradcheck(loss, scores)
 
 
+def test_ctc_has_no_second_gradient():
+    log_probs = torch.randn(5, 1, 3).log_softmax(-1).requires_grad_()
+    loss = losses.ctc_loss(log_probs, [[1, 2]], [5], [2])
+    (gradient,) = torch.autograd.grad(loss.square(), log_probs, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.square().sum().backward()
+
+
 def test_ctc_with_a_class_that_cannot_be():
     """A probability of exactly 0: PyTorch's gradient is NaN there, ours is that of the others."""
     log_probs = torch.tensor([[0.5, 0.5, 0.0]] * 3).log()[:, None].requires_grad_()
@@ -227,6 +235,8 @@ def test_negatives_are_other_hidden_frames_of_the_same_utterance():
     for row, frame in zip(*hidden.nonzero(), strict=True):
         others = set(np.flatnonzero(hidden[row])) - {frame}
         assert set(negatives[row, frame].tolist()) == others  # all of them, never the frame itself
+    first, second = (losses.sample_negatives(hidden, 50) for _ in range(2))
+    assert not np.array_equal(first, second)  # unasked, other ones each time
     with pytest.raises(ValueError, match="utterance 0 hides one frame"):
         losses.sample_negatives(np.eye(2, 5), 3)
 

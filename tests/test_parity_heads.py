@@ -398,6 +398,12 @@ def test_labels_that_need_too_many_frames_cost_infinity_or_nothing():
     assert 0 < loss < float("inf")
 
 
+def test_a_loss_is_added_up_in_float32():
+    model = sl.CTCModel(Listener(), CTCConfig(classes=5)).to(torch.bfloat16)
+    wave, labels = torch.randn(2, 90).to(torch.bfloat16), torch.tensor([[1, 3, 2], [1, 2, -100]])
+    assert model.loss(wave, labels).dtype == torch.float32
+
+
 def test_labels_filled_up_with_the_blank_are_refused():
     model = sl.CTCModel(Listener(), CTCConfig(classes=5))
     with pytest.raises(ValueError, match="must not have the blank, 0.*-100"):

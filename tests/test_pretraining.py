@@ -1,5 +1,7 @@
 """wav2vec 2.0 pre-training against transformers 4.46.3 (goldens) and 5.x (live)."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -91,6 +93,28 @@ def test_training_draws_by_torch_s_seed_and_learns(model, golden):
         optimiser.step()
         history.append(now.item())
     assert min(history[-5:]) < 0.8 * history[0]
+
+
+def test_so_many_spans_are_hidden_as_the_listener_asks_for(model, golden):
+    """At least `mask_time_min_masks` in each row, and none in the padding."""
+    wave, lengths = given(golden, "padded")
+    augment = replace(model.encoder.config.spec_augment, time_probability=1e-6, time_min_spans=2)
+    model.encoder.config = replace(model.encoder.config, spec_augment=augment)
+    seen, plain = [], model.encoder.hidden_states
+    model.encoder.hidden_states = lambda *x: seen.append(torch.as_tensor(x[2])) or plain(*x)
+    for seed in range(5):
+        torch.manual_seed(seed)
+        model.loss(wave, lengths)
+        assert (seen[-1].sum(1) > augment.time_length).all()
+        assert not seen[-1][~model.encoder.frame_mask(lengths, seen[-1].shape[1])].any()
+
+
+def test_what_is_quantised_is_dropped_out_too(model, golden):
+    model.dropout.p, seen = 0.5, []
+    model.quantizer.register_forward_pre_hook(lambda _, given: seen.append(given[0] == 0))
+    for training in (True, False):
+        model.train(training)(given(golden, "full")[0])
+    assert 0.4 < seen[0].float().mean() < 0.6 and not seen[1].any()
 
 
 def test_wavlm_can_learn_so_too(tmp_path):

@@ -94,6 +94,16 @@ def test_draws_follow_the_scores():
         assert torch.allclose(share, expected, atol=0.02)  # 5 standard deviations
 
 
+def test_half_precision_draws_in_float32(monkeypatch):
+    """In float16 a draw may be exactly 0, whose logarithm is infinite."""
+    drawn, plain = [], torch.Tensor.exponential_
+    monkeypatch.setattr(torch.Tensor, "exponential_", lambda x: drawn.append(x.dtype) or plain(x))
+    module = quantizer(groups=1, codes=4, codevector_dim=4).half().train()
+    vectors, perplexity = module(torch.zeros(1, 50, 4, dtype=torch.float16))
+    assert drawn == [torch.float32] and vectors.dtype == torch.float16
+    assert perplexity.dtype == torch.float32 and abs(perplexity - 4) < 0.01
+
+
 def test_the_gradient_goes_straight_through():
     module = quantizer().train()
     vectors, _ = module(torch.randn(2, 6, 4))

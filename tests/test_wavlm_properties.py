@@ -229,6 +229,30 @@ def test_one_seed_repeats_a_training_run():
     assert torch.equal(runs[0], runs[1]) and not torch.equal(runs[0], runs[2])
 
 
+def test_features_have_a_least_number_of_spans_of_their_own():
+    augment = SpecAugmentConfig(
+        time_probability=0.0, time_min_spans=0, feature_probability=1e-6, feature_length=4,
+        feature_min_spans=2,
+    )  # fmt: skip
+    before, after = seen_frames(fresh(spec_augment=augment).train(), wave())
+    gone = ((after == 0) & (before != 0)).all(dim=1).sum(dim=1)  # (batch,) features
+    assert ((gone > 4) & (gone <= 8)).all()
+
+
+def test_frames_that_are_named_are_the_only_ones_hidden():
+    """As pre-training needs it: the loss is about these frames, so no others are drawn."""
+    augment = SpecAugmentConfig(time_probability=0.4, time_length=3)
+    model, hidden = fresh(spec_augment=augment), torch.zeros(2, 29, dtype=torch.bool)
+    hidden[0, 4:9] = True
+    with torch.no_grad():
+        quiet = model.hidden_states(wave(), hidden=hidden)[0]
+        torch.testing.assert_close(model.train().hidden_states(wave(), hidden=hidden)[0], quiet)
+        plain = model.eval().hidden_states(wave())[0]
+        assert not torch.equal(plain, quiet)
+        model.config = dataclasses.replace(model.config, apply_spec_augment=False)
+        assert torch.equal(model.hidden_states(wave(), hidden=hidden)[0], plain)  # as Hugging Face
+
+
 def test_masking_can_be_switched_off_and_needs_room():
     augment = SpecAugmentConfig(time_probability=0.9, time_length=50)
     model = fresh(spec_augment=augment, apply_spec_augment=False).train()
@@ -288,6 +312,15 @@ def test_checkpointed_gradients_are_equal(buckets):
             assert_close(gradients[1][name], gradient, name)
 
 
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_blocks_run_again_on_the_way_back_when_asked(checkpointing):
+    model, runs = fresh().train(), []
+    model.checkpointing = checkpointing
+    model.blocks[1].feed_forward.register_forward_hook(lambda *_: runs.append(1))
+    model(wave()).sum().backward()
+    assert len(runs) == 1 + checkpointing
+
+
 def test_freezing_the_front_end():
     model = fresh().train()
     model.freeze_feature_encoder()
@@ -337,6 +370,7 @@ def test_fresh_weights_are_as_published():
     for values in (linear.weight, linear.bias):
         assert values.abs().max() <= 96**-0.5
         assert abs(spread(values)[0] / (96**-0.5 / math.sqrt(3)) - 1) < 0.2
+    assert abs(spread(linear.weight)[0] / (96**-0.5 / math.sqrt(3)) - 1) < 0.04
     positions = model.positions
     assert abs(spread(positions.direction)[0] / (2 / math.sqrt(16 * 128)) - 1) < 0.05
     assert_close(positions.size, positions.direction.norm(dim=(0, 1), keepdim=True), "sizes")
@@ -347,6 +381,14 @@ def test_fresh_weights_are_as_published():
     assert 0.2 < spread(model.mask_embedding)[0] < 0.4  # uniform: 0.29
     for norm in (m for m in model.modules() if isinstance(m, nn.LayerNorm | nn.GroupNorm)):
         assert (norm.weight == 1).all() and (norm.bias == 0).all()
+
+
+def test_every_norm_has_the_epsilon_of_the_config():
+    model = fresh(block=dict(norm_eps=0.03, cross_attention=True))
+    inside = {name: m.eps for name, m in model.named_modules() if isinstance(m, nn.LayerNorm)}
+    front = {name for name in inside if name.startswith("front")}  # always PyTorch's own
+    assert {inside[name] for name in front} == {1e-5}
+    assert {inside[name] for name in inside.keys() - front} == {0.03} and len(inside) == 2 + 2 + 6
 
 
 # --- errors --------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from torch import nn
 import speechlib as sl
 from speechlib import attention_masks
 from speechlib.configs import SpecAugmentConfig
-from speechlib.torch_models import whisper
+from speechlib.torch_models import transformer, whisper
 
 torch.set_num_threads(1)
 FEW = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
@@ -234,6 +234,29 @@ def test_the_last_position_can_be_used(model):
     model(mel, torch.zeros(2, 24, dtype=torch.long))
 
 
+@torch.no_grad()
+def test_float16_that_overflows_is_cut_off():
+    model = sl.load(folder("whisper-a"), dtype="float16")
+    for layer in (model.encoder.blocks[0].self_attention.output,
+                  model.encoder.blocks[0].feed_forward.down):  # fmt: skip
+        layer.bias[0] = 60_000  # together beyond 65,504, the largest there is
+    states = model.encoder.hidden_states(some_mel(model.config))
+    assert states[1].max() == torch.tensor(65_504 - 1000, dtype=torch.float16)
+    assert all(torch.isfinite(state).all() for state in states)
+
+
+@torch.no_grad()
+def test_what_a_row_hears_moves_along_with_it(model):
+    memory = model.encode(some_mel(model.config))
+    mask = torch.arange(memory.shape[1]) < torch.tensor([[9], [20]])
+    cache = model.init_cache(2, 3, memory, mask)
+    model.decode(torch.tensor([[3], [4]]), cache=cache)
+    cache.reorder(torch.tensor([1, 1]))
+    moved = model.decode(torch.tensor([[5], [5]]), cache=cache)
+    whole = model.decode(torch.tensor([[4, 5]]), memory[1:], mask[1:])
+    assert_close(moved, whole[:, 1:].expand(2, -1, -1), "row 1 twice")
+
+
 # --- fresh weights --------------------------------------------------------------------------------
 
 
@@ -295,6 +318,13 @@ def test_keys_have_no_bias_and_the_output_layer_is_the_token_table():
 def trained(**changes):
     torch.manual_seed(0)
     return sl.Whisper(wide_config(**changes)).train()
+
+
+@pytest.mark.parametrize("name", ["gelu", "gelu_new", "relu", "silu"])
+def test_activations_are_those_of_hugging_face(name):
+    x = torch.linspace(-6, 6, 1001, dtype=torch.float64)
+    theirs = pytest.importorskip("transformers").activations.ACT2FN[name](x)
+    torch.testing.assert_close(transformer.activation_named(name)(x), theirs)
 
 
 def test_train_without_any_chance_equals_eval():
@@ -408,6 +438,16 @@ def test_spec_augment_hides_whole_columns_and_rows_with_zeros():
 
 
 @torch.no_grad()
+def test_features_have_a_least_number_of_spans_of_their_own():
+    c = SpecAugmentConfig(
+        time_probability=0.0, time_min_spans=0, feature_probability=1e-6, feature_length=4,
+        feature_min_spans=2,
+    )  # fmt: skip
+    rows = (whisper.hide_spans(torch.ones(3, 80, 20), c) == 0).all(dim=2).sum(dim=1)
+    assert ((rows > 4) & (rows <= 8)).all()
+
+
+@torch.no_grad()
 def test_spec_augment_hides_real_frames_only():
     c = SpecAugmentConfig(time_probability=0.5, time_length=5, time_min_spans=2)
     lengths = torch.tensor([200, 90, 40])
@@ -467,6 +507,7 @@ def test_every_parameter_learns():
             assert parameter.grad is None
         else:
             assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+    assert fresh.decoder.positions.weight.grad[:7].abs().sum(dim=1).all()  # every place of them
 
 
 def test_a_few_steps_bring_the_loss_down():
