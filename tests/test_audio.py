@@ -104,6 +104,23 @@ def test_half_precision_and_tensors_that_learn_are_waves(recwarn):
         audio.as_wave(torch.zeros(800, dtype=torch.bfloat16))
 
 
+def test_what_is_soft_beside_a_loud_tone_is_not_rounded_away():
+    """The rounding of a float32 transform shows 70 dB below the tone."""
+    wave = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE).astype(np.float32)
+    pieces = audio.frames(np.pad(wave, 200, mode="reflect").astype(np.float64))
+    exact = np.abs(np.fft.rfft(pieces * audio.hann_window())).T ** 2
+    np.testing.assert_allclose(audio.stft_power(wave), exact, rtol=1e-4, atol=1e-12)
+
+
+def test_a_loud_neighbour_in_a_batch_does_not_lift_the_floor():
+    power = np.random.default_rng(0).random((2, 4, 5), np.float32) ** 20
+    power[1] *= 1e4
+    before = power.copy()
+    alone = np.stack([audio.log_scaled(row) for row in power])
+    np.testing.assert_array_equal(audio.log_scaled(power), alone)
+    np.testing.assert_array_equal(power, before)
+
+
 def test_the_input_is_not_changed():
     wave = speechlike(RATE)
     before = wave.copy()
@@ -112,6 +129,8 @@ def test_the_input_is_not_changed():
     np.testing.assert_array_equal(wave, before)
     with pytest.raises(ValueError, match="read-only"):
         audio.mel_filters()[0, 0] = 1  # everybody's table
+    with pytest.raises(ValueError, match="read-only"):
+        audio.hann_window()[0] = 1
 
 
 @pytest.mark.parametrize(
@@ -120,6 +139,8 @@ def test_the_input_is_not_changed():
         (np.zeros((2, 100)), {}, r"mono wave \(samples,\).*\(2, 100\): average the channels"),
         (np.zeros(0), {}, r"with samples in it, came shape \(0,\)"),
         (np.array([0, np.nan, np.inf]), {}, "2 of 3 are NaN or infinite: remove them"),
+        (np.array([0, -np.inf]), {}, "1 of 2 are NaN or infinite"),
+        (np.array([0.5, -1e13]), {}, r"full scale 1, came 1e\+13"),
         (np.array(["a"]), {}, "floats or signed whole numbers, came <U1"),
         (np.zeros(100), dict(pad_to_seconds=None), "one hop of 160 samples .*, came 100: record"),
         (np.zeros(999), dict(mel_bins=0), "at least 1 mel bin, came 0"),
@@ -195,6 +216,12 @@ def test_load_any_sample_format(tmp_path, subtype):
     soundfile.write(tmp_path / "a.wav", wave, RATE, subtype=subtype)
     loaded = audio.load(str(tmp_path / "a.wav"))  # a name will do as well as a path
     assert np.abs(loaded - wave).max() < {"PCM_U8": 0.01, "ULAW": 0.01}.get(subtype, 1e-4)
+
+
+def test_what_16_khz_cannot_hold_is_filtered_out(tmp_path):
+    tone = 0.5 * np.sin(2 * np.pi * 11_000 * np.arange(44_100) / 44_100)
+    soundfile.write(tmp_path / "high.wav", tone, 44_100, subtype="FLOAT")
+    assert np.abs(audio.load(tmp_path / "high.wav")[500:-500]).max() < 1e-4
 
 
 def whole_file(kind):
@@ -351,3 +378,4 @@ def test_whole_numbers_and_back():
     assert audio.to_int16(wave).tolist() == [16384, -32768, 0, 32767]
     assert np.abs(audio.as_wave(audio.to_int16(wave)) - wave).max() <= 2**-15
     assert audio.to_int16([1.02, -1.3]).tolist() == [32767, -32768]  # never wraps
+    assert audio.to_int16([0.7 / 32768, -0.7 / 32768]).tolist() == [1, -1]  # to the nearest

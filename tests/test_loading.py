@@ -223,6 +223,47 @@ def test_tied_output_layer_absent_present_and_unequal(copy, golden):
         sl.load(copy)
 
 
+def test_an_output_layer_of_another_size_is_named(copy):
+    def longer(tensors):
+        table = tensors["model.decoder.embed_tokens.weight"]
+        tensors["proj_out.weight"] = torch.cat([table, table[:3]])
+
+    change_tensors(copy, longer)
+    with pytest.raises(ValueError, match="proj_out.weight.*embed_tokens"):
+        sl.load(copy)
+
+
+def test_safetensors_go_before_a_pickle_that_lies_there_too(copy, golden):
+    (copy / "pytorch_model.bin").write_bytes(b"not even opened")
+    assert_same_numbers(copy, golden)
+
+
+def test_shards_lie_beside_their_index(copy, golden):
+    """Whatever an index says, no file elsewhere is opened."""
+    (copy / "model.safetensors").rename(copy / "part.safetensors")
+    names = load_file(copy / "part.safetensors")
+    for path in ("../part.safetensors", "/elsewhere/part.safetensors"):
+        index = json.dumps({"weight_map": dict.fromkeys(names, path)})
+        (copy / "model.safetensors.index.json").write_text(index)
+        assert_same_numbers(copy, golden)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa", "flash"])
+@pytest.mark.parametrize("name", [NAME, "wavlm-base", "speech-encoder-decoder-a"])
+def test_every_layer_takes_the_attention_that_is_asked_for(name, attention):
+    model = sl.load(folder(name), attention=attention)
+    assert {m.backend for m in model.modules() if hasattr(m, "backend")} == {attention}
+
+
+def test_fixed_tables_stay_fixed_in_a_loaded_model():
+    for name, table in (
+        (NAME, "encoder.positions.weight"),
+        ("speech-to-text-2-a", "positions.table"),
+    ):
+        fixed = [n for n, p in sl.load(folder(name)).named_parameters() if not p.requires_grad]
+        assert fixed == [table]
+
+
 def test_sinusoid_table_absent_or_stored(copy, golden):
     name = "model.encoder.embed_positions.weight"
     table = load_file(copy / "model.safetensors")[name]
@@ -295,6 +336,7 @@ def test_save_over_itself_and_halved(copy, golden):
     whole = (copy / "model.safetensors").stat().st_size
     write_folder(ours, copy, dtype="float16")
     assert (copy / "model.safetensors").stat().st_size < 0.6 * whole
+    assert json.loads((copy / "config.json").read_text())["torch_dtype"] == "float16"
     assert_same_numbers(copy, golden, tolerance=2e-2)
     assert not list(copy.glob("*.part"))
 
