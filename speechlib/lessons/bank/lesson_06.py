@@ -281,6 +281,9 @@ def at_once_cases():
     low = torch.tensor([-30000.0, -30001.0, 0.0])[None, None, :, None]
     yield case(torch.ones(1, 1, 1, 1), low, torch.tensor([[True, True, False]]),
                note="scores far below zero, beside a hidden one")  # fmt: skip
+    lower = torch.tensor([-3e9, -3e9, 0.0])[None, None, :, None]
+    yield case(torch.ones(1, 1, 1, 1), lower, torch.tensor([[True, True, False]]),
+               note="scores of minus three billion, beside a hidden one")  # fmt: skip
 
 
 @at_once.reference
@@ -365,6 +368,17 @@ def at_once_not_low_enough(query, key, mask=None):
     return _hidden(_scores(query, key), mask, -100.0).softmax(dim=-1)
 
 
+@at_once.mistake("minus_a_billion")
+def at_once_minus_a_billion(query, key, mask=None):
+    return _hidden(_scores(query, key), mask, -1e9).softmax(dim=-1)
+
+
+@at_once.mistake("shared_out_again")
+def at_once_shared_out_again(query, key, mask=None):
+    weights = at_once_mask_after(query, key, mask)
+    return weights / weights.sum(dim=-1, keepdim=True)
+
+
 @at_once.mistake("mask_added")
 def at_once_mask_added(query, key, mask=None):
     scores = _scores(query, key)
@@ -436,16 +450,77 @@ def hides_well_but_does_not_scale(query, key, value, mask):
     return at_once_no_scale(query, key, mask) @ value
 
 
+_UNEVEN = torch.tensor([1.0, -3.0, 1.0])  # what leaks goes both ways, and not by the same amount
+
+
+def _both_ways(mixed):
+    return mixed * _UNEVEN[: mixed.shape[1]]
+
+
 def sets_the_score_to_zero(query, key, value, mask):
-    return at_once_score_zero(query, key, mask) @ value
+    return _both_ways(at_once_score_zero(query, key, mask) @ value)
 
 
 def ignores_the_mask(query, key, value, mask):
-    return _scores(query, key).softmax(dim=-1) @ value
+    return _both_ways(_scores(query, key).softmax(dim=-1) @ value)
 
 
 def turns_the_mask_round(query, key, value, mask):
-    return at_once_mask_inverted(query, key, mask) @ value
+    return _both_ways(at_once_mask_inverted(query, key, mask) @ value)
+
+
+def _secret(value, mask):
+    """What each query must not hear, in one number: the sum of its hidden values, (query, 1)."""
+    return ((~mask).float() @ value).sum(dim=1, keepdim=True)
+
+
+def _leaks(query, key, value, mask, where):
+    return hides_before_softmax(query, key, value, mask) + _secret(value, mask) * where
+
+
+def _only(value, mask, rows=slice(None), columns=slice(None), size=1.0):
+    """(query, value width): size in these rows and columns, 0 elsewhere."""
+    where = torch.zeros(len(mask), value.shape[1])
+    where[rows, columns] = size
+    return _both_ways(_both_ways(where).T).T
+
+
+def leaks_to_the_first_query_alone(query, key, value, mask):
+    return _leaks(query, key, value, mask, _only(value, mask, rows=0))
+
+
+def leaks_to_the_last_query_alone(query, key, value, mask):
+    return _leaks(query, key, value, mask, _only(value, mask, rows=-1))
+
+
+def leaks_into_the_first_column_alone(query, key, value, mask):
+    return _leaks(query, key, value, mask, _only(value, mask, columns=0))
+
+
+def leaks_into_the_last_column_alone(query, key, value, mask):
+    return _leaks(query, key, value, mask, _only(value, mask, columns=-1))
+
+
+def leaks_upwards_alone(query, key, value, mask):
+    return _leaks(query, key, value, mask, 1.0)
+
+
+def leaks_downwards_alone(query, key, value, mask):
+    return _leaks(query, key, value, mask, -1.0)
+
+
+def gives_to_one_what_it_takes_from_another(query, key, value, mask):
+    where = torch.zeros(len(mask), value.shape[1])
+    where[0, 0] = where[-1, -1] = 1.0
+    where[0, -1] = where[-1, 0] = -1.0
+    heard = hides_before_softmax(query, key, value, mask)
+    moved = _secret(value, mask) * where
+    # so many binary places and no more: then the sum is the same to the last bit
+    return (heard * 256).round() / 256 + (moved * 256).round() / 256
+
+
+def shouts_what_is_hidden(query, key, value, mask):
+    return _leaks(query, key, value, mask, _only(value, mask, size=1000.0))
 
 
 @sealed.cases
@@ -459,6 +534,14 @@ def sealed_cases():
         sets_the_score_to_zero,
         ignores_the_mask,
         turns_the_mask_round,
+        leaks_to_the_first_query_alone,
+        leaks_to_the_last_query_alone,
+        leaks_into_the_first_column_alone,
+        leaks_into_the_last_column_alone,
+        leaks_upwards_alone,
+        leaks_downwards_alone,
+        gives_to_one_what_it_takes_from_another,
+        shouts_what_is_hidden,
     ):
         yield case(attend, query, key, value, mask, note=attend.__name__.replace("_", " "))
     query, key, value = _random(44, 2, 8), _random(45, 6, 8), _random(46, 6, 3)
@@ -531,6 +614,74 @@ def sealed_always(attend, query, key, value, mask):
 @sealed.mistake("never")
 def sealed_never(attend, query, key, value, mask):
     return False
+
+
+def _before_and_after(attend, query, key, value, mask):
+    new_key, new_value = key.clone(), value.clone()
+    new_key[-1], new_value[-1] = 9.0, 9.0
+    return attend(query, key, value, mask), attend(query, new_key, new_value, mask)
+
+
+@sealed.mistake("first_query")
+def sealed_first_query(attend, query, key, value, mask):
+    before, after = _before_and_after(attend, query, key, value, mask)
+    return torch.allclose(before[0], after[0], atol=1e-6)
+
+
+@sealed.mistake("last_query")
+def sealed_last_query(attend, query, key, value, mask):
+    before, after = _before_and_after(attend, query, key, value, mask)
+    return torch.allclose(before[-1], after[-1], atol=1e-6)
+
+
+@sealed.mistake("first_column")
+def sealed_first_column(attend, query, key, value, mask):
+    before, after = _before_and_after(attend, query, key, value, mask)
+    return torch.allclose(before[:, 0], after[:, 0], atol=1e-6)
+
+
+@sealed.mistake("first_number")
+def sealed_first_number(attend, query, key, value, mask):
+    before, after = _before_and_after(attend, query, key, value, mask)
+    return torch.allclose(before[0, 0], after[0, 0], atol=1e-6)
+
+
+@sealed.mistake("added_up")
+def sealed_added_up(attend, query, key, value, mask):
+    before, after = _before_and_after(attend, query, key, value, mask)
+    return bool(before.sum() == after.sum())
+
+
+@sealed.mistake("misses_what_falls")
+def sealed_misses_what_falls(attend, query, key, value, mask):
+    before, after = _before_and_after(attend, query, key, value, mask)
+    return bool((after - before).max() < 1e-5)
+
+
+@sealed.mistake("misses_what_rises")
+def sealed_misses_what_rises(attend, query, key, value, mask):
+    before, after = _before_and_after(attend, query, key, value, mask)
+    return bool((before - after).max() < 1e-5)
+
+
+@sealed.mistake("too_small")
+def sealed_too_small(attend, query, key, value, mask):
+    new_key, new_value = key.clone(), value.clone()
+    new_key[-1] += 1e-3
+    new_value[-1] += 1e-3
+    before, after = attend(query, key, value, mask), attend(query, new_key, new_value, mask)
+    return torch.allclose(before, after, atol=1e-2)
+
+
+@sealed.mistake("many_answers")
+def sealed_many_answers(attend, query, key, value, mask):
+    before, after = _before_and_after(attend, query, key, value, mask)
+    return before == after
+
+
+@sealed.mistake("one_or_zero")
+def sealed_one_or_zero(attend, query, key, value, mask):
+    return int(is_sealed(attend, query, key, value, mask))
 
 
 @sealed.variant("several random changes")
@@ -657,6 +808,28 @@ def whole_cases():
     yield case(layer, x, layer.keys_values(x), causal, note="with a causal mask")
 
 
+@whole.run
+def whole_run(fn, layer, x, keys_values, mask=None):
+    """Where a helper stops because it expected three axes of the keys or values, which have four
+    (they are split already), this is the answer."""
+    try:
+        return fn(layer, x, keys_values, mask)
+    except ValueError as error:
+        if "expected 3" in str(error) and _gets_one_of(keys_values, error.__traceback__):
+            return "keys or values are split a second time"
+        raise
+
+
+def _gets_one_of(tensors, trace):
+    """Whether the innermost of the functions called by the learner's was given one of these."""
+    names, depth = {}, 0
+    while trace is not None:
+        code, names = trace.tb_frame.f_code, trace.tb_frame.f_locals
+        given = [names.get(name) for name in code.co_varnames[: code.co_argcount]]
+        trace, depth = trace.tb_next, depth + 1
+    return depth > 2 and any(one is other for one in given for other in tensors)
+
+
 @whole.reference
 def multi_head(layer, x, keys_values, mask=None):
     key, value = keys_values
@@ -736,6 +909,12 @@ def whole_mixes_keys(layer, x, keys_values, mask=None):
 @whole.mistake("swapped")
 def whole_swapped(layer, x, keys_values, mask=None):
     return _whole(layer, x, keys_values[::-1], mask)
+
+
+@whole.mistake("split_again")
+def whole_split_again(layer, x, keys_values, mask=None):
+    key, value = (split_heads(one, layer.heads) for one in keys_values)
+    return _whole(layer, x, (key, value), mask)
 
 
 @whole.mistake("looks_at_itself")
