@@ -1,12 +1,15 @@
 """Checks of lesson 07, attention variants: the fused kernel, the cache, packing, tiles."""
 
 import math
+import weakref
 
 import torch
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from speechlib import attention_masks
 from speechlib.lessons.banking import Bank, case
+from speechlib.lessons.running import Outcome, agrees
 from speechlib.torch_models import attention, kv_cache
 
 bank = Bank("07")
@@ -139,6 +142,14 @@ def fused_cases():
         nowhere,
         note="a row of False",
     )
+    low = torch.tensor([-3e9, -3e9, 0.0])[None, None, :, None]
+    yield case(
+        torch.ones(1, 1, 1, 1),
+        low,
+        _random(23, 1, 1, 3, 2),
+        torch.tensor([[True, True, False]]),
+        note="scores of minus three billion, beside a hidden one",
+    )
 
 
 @fused_layer.reference
@@ -196,6 +207,11 @@ def fused_no_mask(query, key, value, mask=None):
 def fused_minus_a_hundred(query, key, value, mask=None):
     added = None if mask is None else torch.zeros(mask.shape).masked_fill(~mask, -100.0)
     return _sdpa(query, key, value, added)
+
+
+@fused_layer.mistake("minus_a_billion")
+def fused_minus_a_billion(query, key, value, mask=None):
+    return _sdpa(query, key, value, _added(mask, -1e9))
 
 
 @fused_layer.mistake("scaled_twice")
@@ -272,6 +288,11 @@ def counted_from_zero(tokens, frames, cached):
 @counted.mistake("no_sound")
 def counted_no_sound(tokens, frames, cached):
     return tokens if cached else tokens * (tokens + 1) // 2
+
+
+@counted.mistake("cached_no_sound")
+def counted_cached_no_sound(tokens, frames, cached):
+    return tokens if cached else rows_made(tokens, frames, cached)
 
 
 @counted.mistake("last_step")
@@ -460,8 +481,18 @@ def stepwise_cases():
 def stepwise_run(fn, layer, x, pieces):
     """x goes through in pieces, with one cache; what came out, joined again."""
     head_width = x.shape[2] // layer.heads
-    cache = kv_cache.KVCache(len(x), layer.heads, x.shape[1] + 2, head_width)
-    return torch.cat([fn(layer, piece, cache) for piece in x.split(pieces, dim=1)], dim=1)
+    cache = kv_cache.KVCache(len(x), layer.heads, 3 * x.shape[1], head_width)
+    outputs, end = [], 0
+    for piece in x.split(pieces, dim=1):
+        end += piece.shape[1]
+        try:
+            outputs.append(fn(layer, piece, cache))
+        except Exception:
+            if cache.length <= end:
+                raise
+        if cache.length > end:
+            return "the cache holds more tokens than there are"
+    return torch.cat(outputs, dim=1)
 
 
 @stepwise.reference
@@ -477,6 +508,12 @@ def _attend_with(layer, x, cache, mask_of):
     past = cache.length
     pair = cache.write(*layer.keys_values(x))
     return layer(x, pair, mask_of(past, x.shape[1]))
+
+
+@stepwise.mistake("written_twice")
+def stepwise_written_twice(layer, x, cache):
+    key, value = layer.keys_values(x)
+    return layer(x, (cache.write(key, value)[0], cache.write(key, value)[1]))
 
 
 @stepwise.mistake("no_mask")
@@ -651,6 +688,10 @@ def tiled_cases():
     yield case(
         _random(74, 5, 9), _cut(_random(75, 8, 9), _random(76, 8, 2), (2, 5, 1)), note="random"
     )
+    lowest = torch.tensor([[-4e9], [-5e9], [-3e9], [-6e9]])
+    yield case(query, _cut(lowest, values[:4], (2, 2)), note="scores of minus three billion")
+    yield case(_random(77, 2, 4), _cut(_random(78, 150, 4), _random(79, 150, 2), (3,) * 50),
+               note="fifty tiles, and a look at what is kept of them")  # fmt: skip
     keys = torch.tensor([[-300.0], [-200], [-250], [-201]])
     yield case(query, _cut(keys, values[:4], (2, 2)), note="only very low scores")
     yield case(query, _cut(-keys, values[:4], (2, 2)), note="only very high scores")
@@ -665,8 +706,72 @@ def _cut(keys, values, sizes):
 
 @tiled.run
 def tiled_run(fn, query, tiles):
-    """The tiles come one at a time, each in the place of the one before, and only once."""
-    return fn(query, _in_one_place(tiles))
+    """The tiles come one at a time, each in the place of the one before, and only once. For many
+    of them it is counted how many numbers are kept from one to the next."""
+    once = _Once(_in_one_place(tiles))
+    if len(tiles) < 20:
+        return _unless_walked_twice(once, lambda: fn(query, once))
+    with torch.no_grad(), _Kept() as kept:
+        once.on_next = kept.look
+        mixed = _unless_walked_twice(once, lambda: fn(query, once))
+    keys = sum(len(key) for key, _ in tiles)
+    if kept.most > keys and agrees(tiled, Outcome(mixed), stream(query, tiles)):
+        return "right, but what is kept grows with every tile"
+    return mixed
+
+
+def _unless_walked_twice(once, call):
+    try:
+        mixed = call()
+    except Exception:
+        if not once.again:
+            raise
+    return "the tiles are walked twice" if once.again else mixed
+
+
+class _Once:
+    """An iterator that knows when somebody comes again after its end."""
+
+    def __init__(self, tiles):
+        self.tiles, self.over, self.again = tiles, False, False
+        self.on_next = lambda: None
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        self.again |= self.over
+        self.on_next()
+        try:
+            return next(self.tiles)
+        except StopIteration:
+            self.over = True
+            raise
+
+
+class _Kept(TorchDispatchMode):
+    """While it is on: the most numbers that are alive at once whenever `look` is called, in
+    tensors made since."""
+
+    def __init__(self):
+        super().__init__()
+        self.made, self.most = [], 0
+
+    def __torch_dispatch__(self, step, types, args=(), kwargs=None):
+        result = step(*args, **(kwargs or {}))
+        for one in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(one, torch.Tensor):
+                self.made.append(weakref.ref(one))
+        return result
+
+    def look(self):
+        alive = [(ref, one) for ref in self.made if (one := ref()) is not None]
+        self.made = [ref for ref, _ in alive]
+        sizes = {
+            one.untyped_storage().data_ptr(): one.untyped_storage().nbytes() // one.element_size()
+            for _, one in alive
+        }  # several views of the same numbers count once
+        self.most = max(self.most, sum(sizes.values()))
 
 
 def _in_one_place(tiles):
@@ -753,6 +858,12 @@ def tiled_from_zero(query, tiles):
     return mixed / total
 
 
+@tiled.mistake("from_minus_a_thousand")
+def tiled_from_minus_a_thousand(query, tiles):
+    mixed, total = _stream(query, tiles, start=-1000.0)
+    return mixed / total
+
+
 @tiled.mistake("no_maximum")
 def tiled_no_maximum(query, tiles):
     total = mixed = 0.0
@@ -782,6 +893,44 @@ def tiled_sum_of_tiles(query, tiles):
 def tiled_keeps_all_tiles(query, tiles):
     keys, values = map(torch.cat, zip(*list(tiles), strict=True))
     return (query @ keys.T / math.sqrt(query.shape[1])).softmax(dim=1) @ values
+
+
+def _at_once(query, keys, values):
+    return (query @ keys.T / math.sqrt(query.shape[1])).softmax(dim=1) @ values
+
+
+@tiled.mistake("keeps_copies")
+def tiled_keeps_copies(query, tiles):
+    copies = [(key.clone(), value.clone()) for key, value in tiles]
+    return _at_once(query, *map(torch.cat, zip(*copies, strict=True)))
+
+
+@tiled.mistake("first_not_copied")
+def tiled_first_not_copied(query, tiles):
+    keys = values = None
+    for key, value in tiles:
+        keys = key if keys is None else torch.cat([keys, key])
+        values = value if values is None else torch.cat([values, value])
+    return _at_once(query, keys, values)
+
+
+@tiled.mistake("keeps_values")
+def tiled_keeps_values(query, tiles):
+    scores, values = [], []
+    for key, value in tiles:
+        scores.append(query @ key.T / math.sqrt(query.shape[1]))
+        values.append(value)
+    return torch.cat(scores, dim=1).softmax(dim=1) @ torch.cat(values)
+
+
+@tiled.mistake("walked_twice")
+def tiled_walked_twice(query, tiles):
+    highest = max((query @ key.T).max() for key, _ in tiles)
+    total = mixed = 0.0
+    for key, value in tiles:
+        raised = torch.exp((query @ key.T - highest) / math.sqrt(query.shape[1]))
+        total, mixed = total + raised.sum(dim=1, keepdim=True), mixed + raised @ value
+    return mixed / total
 
 
 @tiled.mistake("highest_of_tile")
