@@ -76,3 +76,15 @@ def test_the_second_copy_gets_stuck():
     right, stuck = re.findall(r"(?:model|copy): +(.*)", printed(read("07_attention_variants"),
                                                                 "broken"))  # fmt: skip
     assert len(stuck.split()) > 2 * len(right.split()) and len(set(stuck.split())) <= 3
+
+
+def test_the_widest_head_listens_to_the_silence_and_the_players_are_those_of_the_table():
+    notebook = read("06_attention")
+    last = printed(notebook, "width-3").split("decoder.blocks.1")[1]
+    rows = re.findall(r"head (\d): ([\d.]+) s .* (\d+)%$", last, re.M)  # the last word's share
+    heads = sorted(rows, key=lambda row: float(row[1]))
+    assert int(heads[-1][2]) > 50
+    (cell,) = (one for one in notebook.cells if one.get("id") == "pick-4")
+    played = [out.data["text/plain"] for out in cell.outputs]
+    for (head, *_), text in zip((heads[0], heads[-1]), played, strict=True):
+        assert f"head {head}, the" in text
