@@ -19,7 +19,7 @@ from speechlib.lessons import (
     solution,
 )
 from speechlib.lessons.banking import case
-from speechlib.lessons.comparing import difference
+from speechlib.lessons.comparing import difference, is_array
 from speechlib.lessons.explaining import explain
 
 
@@ -448,6 +448,21 @@ def test_view_after_exchanged_axes_is_said_plainly():
     with pytest.raises(RuntimeError) as caught:
         torch.ones(2, 3, 4).transpose(1, 2).view(2, 12)
     assert "still lie in the old order" in explain(caught.value)
+
+
+def test_numpy_imported_inside_the_function_is_no_array():
+    torch = pytest.importorskip("torch")
+
+    def mixed(query, keys, values):
+        import numpy as np
+
+        scores = keys.T @ query / np.sqrt(len(query))
+        return scores @ values
+
+    assert check("06.2", mixed).status == "error"
+    for value in (np, np.ndarray, torch, torch.Tensor, np.float32):
+        assert not is_array(value)
+        assert told(lambda s, value=value: value)[0] == "wrong"
 
 
 def test_the_learners_source_reaches_the_explanation():

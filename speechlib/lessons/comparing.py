@@ -28,8 +28,11 @@ def is_tensor(value):
 
 
 def is_array(value):
-    """True for NumPy, torch and JAX arrays (anything with shape and dtype)."""
-    return hasattr(value, "shape") and hasattr(value, "dtype")
+    """True for NumPy, torch and JAX arrays (anything with shape and dtype).
+
+    A module or a class is none: `np` has np.shape and np.dtype, too.
+    """
+    return isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype")
 
 
 def to_numpy(value):
