@@ -146,6 +146,27 @@ def test_wrong_answers_as_learners_write_them_are_named(id, wrong, name):
     assert (result.status, result.mistakes) == ("named", (name,))
 
 
+def test_a_search_without_a_limit_is_stopped_and_named():
+    def greedy_search(next_logits, tokens, end, max_tokens):
+        done = torch.zeros(len(tokens), dtype=torch.bool)
+        while not done.all():
+            best = next_logits(tokens).argmax(dim=-1)
+            best[done] = end
+            done |= best == end
+            tokens = torch.cat([tokens, best[:, None]], dim=1)
+        return tokens
+
+    result = check("09.7", greedy_search)
+    assert (result.status, result.mistakes) == ("named", ("no_limit",))
+
+    def restless(next_logits, tokens, end, max_tokens):
+        while True:
+            tokens = torch.cat([tokens, next_logits(tokens).argmax(-1, keepdim=True)], dim=1)
+
+    result = check("09.7", restless)
+    assert result.status == "error" and "your loop did not stop" in repr(result)
+
+
 @pytest.mark.parametrize("skipped", range(5))
 def test_right_spans_pass_whatever_is_drawn(skipped):
     def starts(real, length, count, rng):

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from speechlib import attention_masks, checkpoints, generation_rules
 from speechlib.configs import BlockConfig, WhisperConfig
 from speechlib.lessons.banking import Bank, case
+from speechlib.lessons.phrases import say
 from speechlib.torch_models import generation, whisper
 from speechlib.torch_models.transformer import Block, FeedForward
 
@@ -1062,6 +1063,20 @@ def search_cases():
         yield case(chain, torch.tensor([[1, 2], [3, 4], [5, 5]]), 0, 9, note="random")
 
 
+@search.run
+def search_run(fn, next_logits, tokens, end, max_tokens):
+    """A loop without an end is stopped; asking for each row by itself is allowed."""
+    asked, enough = [0], 2 * (max_tokens + 2) * len(tokens)
+
+    def counted(tokens):
+        asked[0] += 1
+        if asked[0] > enough:
+            raise RuntimeError(say("explain.endless", limit="max_tokens", n=max_tokens))
+        return next_logits(tokens)
+
+    return fn(counted, tokens, end, max_tokens)
+
+
 @search.reference
 def greedy_search(next_logits, tokens, end, max_tokens):
     finished = torch.zeros(len(tokens), dtype=torch.bool)
@@ -1176,6 +1191,30 @@ def search_no_end_token(next_logits, tokens, end, max_tokens):
 @search.mistake("one_more")
 def search_one_more(next_logits, tokens, end, max_tokens):
     return greedy_search(next_logits, tokens, end, max_tokens + 1)
+
+
+@search.mistake("no_limit")
+def search_no_limit(next_logits, tokens, end, max_tokens):
+    ended = torch.zeros(len(tokens), dtype=torch.bool)
+    while not ended.all():
+        best = torch.where(ended, end, next_logits(tokens).argmax(dim=-1))
+        tokens, ended = torch.cat([tokens, best[:, None]], dim=1), ended | (best == end)
+    return tokens
+
+
+@search.variant("each row by itself")
+def search_each_row(next_logits, tokens, end, max_tokens):
+    rows = []
+    for row in range(len(tokens)):
+        said = tokens
+        for _ in range(max_tokens):
+            new = next_logits(said).argmax(dim=-1)[:, None]
+            said = torch.cat([said, new], dim=1)
+            if new[row] == end:
+                break
+        rows.append(said[row].tolist())
+    longest = max(map(len, rows))
+    return torch.tensor([row + [end] * (longest - len(row)) for row in rows])
 
 
 @search.variant("row by row")
