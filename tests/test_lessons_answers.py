@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from speechlib.lessons import check
+from speechlib.lessons import check, exercises, progress, using
 
 torch = pytest.importorskip("torch")
 
@@ -165,6 +165,33 @@ def test_a_search_without_a_limit_is_stopped_and_named():
 
     result = check("09.7", restless)
     assert result.status == "error" and "your loop did not stop" in repr(result)
+
+
+OWN_PART = {
+    "06.6": lambda layer, x, keys_values, mask=None: layer(x, keys_values, mask),
+    "07.4": lambda cache, key, value: cache.write(key, value),
+    "09.2": lambda part, x: part(x),
+    "09.3": lambda block, x, part, norm: block._add(x, part, norm),
+    "09.4": lambda encoder, mel: encoder(mel),
+}
+
+
+@pytest.mark.parametrize("id", OWN_PART)
+def test_an_answer_that_calls_the_part_it_replaces_does_not_pass(id):
+    holder, name = using._resolve(exercises.exercise(id).target)
+    before = getattr(holder, name)
+    result = check(id, OWN_PART[id])
+    assert result.status == "wrong" and "the very part that it is to replace" in repr(result)
+    assert getattr(holder, name) is before
+    assert not progress.record(id)["passed"]
+
+
+def test_a_right_answer_passes_while_it_is_in_use():
+    def feed_forward(part, x):
+        return part.down(part.dropout(part.activation(part.up(x))))
+
+    with using.use("09.2", feed_forward):
+        assert check("09.2", feed_forward).status == "passed"
 
 
 @pytest.mark.parametrize("skipped", range(5))

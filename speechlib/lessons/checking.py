@@ -4,6 +4,8 @@ A mistake is named only when the banked wrong implementation gives the learner's
 cases and no other banked mistake does. (Where some cases stop with an error: on all others.)
 """
 
+import contextlib
+import functools
 import sys
 from dataclasses import dataclass
 
@@ -21,6 +23,7 @@ from speechlib.lessons.naming import (
 from speechlib.lessons.phrases import say
 from speechlib.lessons.running import agrees, describe, expected, learner_line, run_all
 from speechlib.lessons.showing import arguments, reading_order, show_case
+from speechlib.lessons.using import _resolve
 
 _SHAPES_FIRST = {"none": 0, "type": 1, "shape": 2, "dtype": 3, "nan": 4, "value": 5}
 
@@ -109,11 +112,19 @@ def examine(exercise, checks, fn):
         box = _box(exercise, "wrong", "bad")
         box.words(say("check.no_function", id=exercise.id, name=exercise.name, got=kind_of(fn)))
         return CheckResult(exercise.id, "wrong", box)
-    outcomes, right = run_all(checks, fn), expected(checks)
+    right = expected(checks)
+    with _watched(exercise.target, fn) as (watched, calls):
+        outcomes = run_all(checks, watched)
     if any(_not_written(outcome, fn) for outcome in outcomes):
         box = _box(exercise, "not_written", "wait").words(say("check.not_written", id=exercise.id))
         return CheckResult(exercise.id, "not_written", box)
     good = [agrees(checks, outcome, value) for outcome, value in zip(outcomes, right, strict=True)]
+    if all(good) and calls:
+        box = _box(exercise, "wrong", "bad")
+        place = exercise.target.partition(":")[2]
+        box.words(say("check.own_target", target=place, id=exercise.id))
+        box.words(say("check.hint", id=exercise.id))
+        return CheckResult(exercise.id, "wrong", box)
     if all(good):
         box = _box(exercise, "passed", "good").words(say("check.passed", n=len(good)))
         if exercise.passed:
@@ -129,6 +140,39 @@ def examine(exercise, checks, fn):
         shape = next(one for one in found if one and one.kind == "shape")
         return _named(exercise, names, len(found), shape)
     return _unnamed(exercise, checks, fn, outcomes, right, good)
+
+
+@contextlib.contextmanager
+def _watched(target, fn):
+    """(fn, list with an entry for each call that fn makes of the part it is to replace).
+
+    What `use` puts in the part's place would call itself for ever there.
+    """
+    calls, inside = [], [0]
+    if target.partition(":")[0] not in sys.modules or isinstance(fn, type):
+        yield fn, calls
+        return
+    holder, name = _resolve(target)
+    there = getattr(holder, name)
+
+    @functools.wraps(there)
+    def part(*args, **kwargs):
+        if inside[0]:
+            calls.append(target)
+        return there(*args, **kwargs)
+
+    def watched(*args, **kwargs):
+        inside[0] += 1
+        try:
+            return fn(*args, **kwargs)
+        finally:
+            inside[0] -= 1
+
+    setattr(holder, name, part)
+    try:
+        yield watched, [] if my_speechlib.is_library(fn) else calls
+    finally:
+        setattr(holder, name, there)
 
 
 def _not_written(outcome, fn):
