@@ -492,8 +492,36 @@ def test_right_values_in_another_kind_are_said_with_the_way_over():
 def test_torch_answers():
     torch = pytest.importorskip("torch")
     assert difference(torch.ones(2, requires_grad=True), torch.ones(2)) is None
-    assert difference(torch.ones(2, dtype=torch.bfloat16), torch.ones(2)) is None
+    half = difference(torch.ones(2, dtype=torch.bfloat16), torch.ones(2))
+    assert half.kind == "dtype" and "is bfloat16, expected was float32" in half.text
     assert difference(np.ones(2), torch.ones(2)).kind == "type"
+
+
+def test_a_tensor_in_double_precision_does_not_pass_and_is_told():
+    torch = pytest.importorskip("torch")
+
+    def attention_weights(query, key, mask=None):
+        scores = (query @ key.transpose(-1, -2)).double() / query.shape[-1] ** 0.5
+        if mask is not None:
+            scores = scores.masked_fill(~mask, torch.finfo(torch.float32).min)
+        return scores.softmax(dim=-1)
+
+    result = check("06.3", attention_weights)
+    assert result.status == "wrong"
+    assert "float64, expected was float32" in repr(result) and "`.double()`" in repr(result)
+    assert check("06.3", lambda *args: attention_weights(*args).float()).status == "passed"
+
+    def unscaled(query, key, mask=None):
+        return attention_weights(query * query.shape[-1] ** 0.5, key, mask)
+
+    assert check("06.3", unscaled).mistakes == ("no_scale",)  # named all the same
+
+    reference = exercises.checks("06.7").correct  # a measurement, which goes into no model
+    assert check("06.7", lambda *args: reference(*args).double()).status == "passed"
+    pair = torch.ones(2).double(), torch.ones(2)
+    assert difference(pair, (torch.ones(2), torch.zeros(2))).kind == "value"
+    assert difference(pair, (torch.ones(2), torch.ones(2))).precision
+    assert difference({"a": pair[0]}, {"a": torch.ones(2)}).precision
 
 
 def test_unusual_tensors_are_compared_or_said():

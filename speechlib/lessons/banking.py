@@ -61,6 +61,7 @@ class Checks:
     _make_cases: object = None
     _cases: list = None
     _expected: list = None
+    _any_precision: bool = None
 
     def cases(self, function):
         """Decorator: a generator of Case, the smallest first; seed random ones yourself."""

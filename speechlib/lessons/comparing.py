@@ -11,10 +11,14 @@ from speechlib.lessons.phrases import say
 
 @dataclass(frozen=True)
 class Difference:
-    """The first difference: kind ("none", "type", "shape", "dtype", "nan", "value"…), words."""
+    """The first difference: kind ("none", "type", "shape", "dtype", "nan", "value"…), words.
+
+    precision: the numbers are right, and nothing but the type of the floats differs.
+    """
 
     kind: str
     text: str
+    precision: bool = False
 
 
 _KINDS = {list: "list", tuple: "tuple", str: "text", dict: "dict", (bool, np.bool_): "truth",
@@ -67,7 +71,8 @@ def kind_of(value):
 def difference(got, expected, rtol=1e-4, atol=1e-5, axes=None, place=""):
     """The first Difference of got from expected, or None when they agree.
 
-    Arrays of the same values in another float precision agree; a mask must be boolean.
+    NumPy arrays of the same values in another float precision agree, tensors do not (PyTorch
+    refuses to mix them); a mask must be boolean.
     """
     if isinstance(expected, dict):
         return _dicts(got, expected, rtol, atol, axes, place)
@@ -92,13 +97,15 @@ def _dicts(got, expected, rtol, atol, axes, place):
     if missing or extra:
         text = say("difference.keys", missing=_list(missing), extra=_list(extra), place=place)
         return Difference("shape", text)
+    slight = None
     for key in expected:
         words = axes.get(key) if isinstance(axes, dict) else axes
         where = say("place.key", key=key) + (f" {place}" if place else "")
         found = difference(got[key], expected[key], rtol, atol, words, where)
-        if found:
+        if found and not found.precision:
             return found
-    return None
+        slight = slight or found
+    return slight
 
 
 def _sequences(got, expected, rtol, atol, axes, place):
@@ -115,12 +122,14 @@ def _sequences(got, expected, rtol, atol, axes, place):
         return Difference("shape", text)
     per_item = isinstance(axes, tuple | list) and len(axes) == len(expected)
     per_item = per_item and not any(isinstance(words, str) for words in axes)
+    slight = None
     for index, (mine, theirs) in enumerate(zip(got, expected, strict=True)):
         where = say("place.item", number=index + 1) + (f" {place}" if place else "")
         found = difference(mine, theirs, rtol, atol, axes[index] if per_item else axes, where)
-        if found:
+        if found and not found.precision:
             return found
-    return None
+        slight = slight or found
+    return slight
 
 
 def _read(value):
@@ -154,7 +163,20 @@ def _numbers(got, expected, rtol, atol, axes, place):
         return Difference("dtype", text)
     if theirs.dtype.kind == "f" and mine.dtype.kind == "b":
         return Difference("dtype", say("difference.float", got=str(mine.dtype), place=place))
-    return _values(mine, theirs, rtol, atol, axes, place)
+    return _values(mine, theirs, rtol, atol, axes, place) or _precision(got, expected, place)
+
+
+def _precision(got, expected, place):
+    """Tensors whose floats have another type: a Difference, or None."""
+    if not (is_tensor(got) and is_tensor(expected)) or got.dtype == expected.dtype:
+        return None
+    if not (got.is_floating_point() and expected.is_floating_point()):
+        return None
+    names = [str(one.dtype).removeprefix("torch.") for one in (got, expected)]
+    text = say("difference.precision", got=names[0], expected=names[1], place=place)
+    if names == ["float64", "float32"]:
+        text += " " + say("difference.from_double")
+    return Difference("dtype", text, precision=True)
 
 
 def _only_the_kind(got, expected, rtol, atol):

@@ -29,7 +29,7 @@ def _same(checks, case, mine, wrong, words=False):
     if mine.error is not None or other.error is not None:
         alike = type(mine.error) is type(other.error)
         return alike and (not words or str(mine.error) == str(other.error))
-    return agrees(checks, mine, other.value, other.changed)
+    return agrees(checks, mine, other.value, other.changed, precision=False)
 
 
 def candidates_when_repeated(checks, outcomes):
