@@ -218,6 +218,14 @@ def test_graded_check_raises_calmly_and_gives_points_when_passed(capsys):
     assert "1 of 1 points" in capsys.readouterr().out
 
 
+def test_points_stay_when_another_version_does_not_pass():
+    assert check("99.1", _right, graded=True)
+    with pytest.raises(NotPassed, match="this version does not pass") as caught:
+        check("99.1", lambda s: s, graded=True)
+    assert "no points yet" not in str(caught.value) and "99.1" in str(caught.value)
+    assert progress.record("99.1")["points"]
+
+
 def test_html_is_escaped_and_themed():
     def normalise(scores):
         raise ValueError("<script>alert(1)</script>")
@@ -382,6 +390,7 @@ def test_differences_read_well():
         (lambda: np.ones(2) and np.ones(2), "whether there is a mask at all"),
         (lambda: np.ones(4)[0.5:], "`//`"),
         (lambda: np.zeros((4 / 2, 1)), "`//`"),
+        (lambda: np.ones(4)[: int(1.5) + 0.5], "put the whole sum inside"),
         (lambda: argmax([1]), "np.argmax"),  # noqa: F821
         (lambda: np.argmx([1]), "There is `argmax`"),
         (lambda: np.ones(2).masked_fill(0), "a NumPy array, which does not have it"),
@@ -412,6 +421,12 @@ def test_torch_errors_are_said_plainly():
         lambda: bool(x > 0): "whether there is a mask at all",
         lambda: torch.zeros(6 / 2): "`//`",
         lambda: x.reshape(4, 2): "keeps all numbers",
+        lambda: x[None, None].transpose(0, 2, 1, 3): "`.permute(",
+        lambda: x.transpose((1, 0)): "`.permute(",
+        lambda: x.masked_fill(np.ones((2, 3), bool), 0.0): "`torch.arange(…)`",
+        lambda: torch.nn.Embedding(2, 3)(range(2)): "`torch.arange(…)`",
+        lambda: torch.nn.Embedding(2, 3)(x): "`x @ table.weight.T`",
+        lambda: x + (x, x): "wrong place",
     }.items():
         with pytest.raises((RuntimeError, TypeError)) as caught:
             act()

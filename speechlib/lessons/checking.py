@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from speechlib.lessons import my_speechlib, progress
 from speechlib.lessons.boxes import Box, show
-from speechlib.lessons.comparing import difference, kind_of
+from speechlib.lessons.comparing import difference, kind_of, number
 from speechlib.lessons.exercises import checks as checks_of
 from speechlib.lessons.exercises import exercise as exercise_of
 from speechlib.lessons.explaining import explain
@@ -80,7 +80,8 @@ def check(id, fn=None, *, graded=False):
         return result
     if not passed:
         title = say(f"title.{result.status}")
-        raise NotPassed(say("check.no_points", id=id, title=title))
+        key = "check.points_stay" if progress.record(id)["points"] else "check.no_points"
+        raise NotPassed(say(key, id=id, title=title))
     _when_the_cell_has_passed(lambda: _give_points(exercise))
     return result
 
@@ -225,7 +226,10 @@ def _unnamed(exercise, checks, fn, outcomes, right, good):
     box = _box(exercise, "wrong", "bad")
     box.words(say("check.wrong", failed=good.count(False), n=len(good)))
     show_case(box, checks, cases[i], outcomes[i], right[i])
-    box.words(f"{say('check.first')}: {found[i].text}")
+    text = found[i].text
+    if found[i].kind == "none" and any(value is None for value in right):
+        text = say("difference.value", got="None", expected=number(right[i]))  # no return missing
+    box.words(f"{say('check.first')}: {text}")
     box.words(say("check.hint", id=exercise.id))
     return CheckResult(exercise.id, "wrong", box)
 

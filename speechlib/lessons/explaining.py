@@ -25,8 +25,25 @@ _WHOLE = re.compile(
     r"|must be tuple of ints, not float"
     r"|only integer.*(?:are valid indices|can be converted)|slice indices must be integers"
 )
+_TENSOR_MASK = re.compile(
+    r"(?:masked_fill_?|where|logical_\w+)\(\) received an invalid combination.*numpy\.ndarray"
+    r"|_any\(\) got an unexpected keyword argument 'dim'"
+    r"|'attn_mask' must be Tensor, not (?:numpy\.ndarray|range|list)"
+)
+_TENSOR_PLACES = re.compile(r"embedding\(\): argument 'indices'.*must be Tensor")
+_TABLE = re.compile(r"argument #1 'indices'.*but got torch\.\w*(?:Float|Double|Half)Tensor")
+_TUPLE = re.compile(
+    r"must be Tensor, not tuple|'tuple' object has no attribute"
+    r"|unsupported operand type.*(?:'Tensor' and 'tuple'|'tuple' and 'Tensor')"
+)
+_TRANSPOSE = re.compile(
+    r"transpose\(\) takes 2 positional arguments but [3-9]|transpose\(\): argument 'dim0'.*tuple"
+    r"|transpose\(\) takes 3 positional arguments but"
+)
 _PATTERNS = {"view": _VIEW, "product": _PRODUCT, "broadcast": _SHAPES, "truth": _TRUTH,
-             "whole": _WHOLE, "reshape": _RESHAPE}  # fmt: skip
+             "whole": _WHOLE, "reshape": _RESHAPE,
+             "tensor_mask": _TENSOR_MASK, "tensor_places": _TENSOR_PLACES, "table": _TABLE,
+             "tuple": _TUPLE, "transpose": _TRANSPOSE}  # fmt: skip
 
 
 def explain(error, line="", source=""):
@@ -37,7 +54,7 @@ def explain(error, line="", source=""):
     text = str(error)
     if type(error) is NameError:  # an UnboundLocalError is another story
         return _known_elsewhere(error.name)
-    if isinstance(error, AttributeError):
+    if isinstance(error, AttributeError) and not _TUPLE.search(text):
         return _nearly(error)
     if isinstance(error, IndexError) and (found := _INDEX.search(text)):
         index, size = map(int, found.groups())

@@ -144,5 +144,6 @@ def describe(error):
     """'ValueError: …' in one line, without memory addresses and paths."""
     text = re.sub(r"0x[0-9a-fA-F]{6,}", "0x…", " ".join(str(error).split()))
     text = re.sub(r"(?<![\w.])(/[\w.\-]+){2,}", "…", text)
+    text = re.sub(r", but expected one of:.*", "", text)  # PyTorch's list of all its signatures
     name = type(error).__name__
     return f"{name}: {text[:300]}" if text else name
