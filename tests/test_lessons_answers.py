@@ -1,9 +1,13 @@
 """Answers as learners write them: each of these was once taken for right, or for something else."""
 
+import re
+
 import numpy as np
 import pytest
 
+from speechlib import attention_masks
 from speechlib.lessons import check, exercises, progress, using
+from speechlib.lessons.comparing import difference
 
 torch = pytest.importorskip("torch")
 
@@ -117,6 +121,53 @@ def first_by(measure):
     return first_difference
 
 
+def not_close(right, wrong, tolerance=1e-4):
+    for path in right:
+        if not torch.allclose(right[path], wrong[path], atol=tolerance):
+            return path
+
+
+def by_name(right, wrong, tolerance=1e-4):
+    for path in sorted(right):
+        if not (right[path] - wrong[path]).abs().max() <= tolerance:
+            return path
+
+
+def _names(names, rows):
+    stars = {name: re.sub(r"\.\d+(?=\.)", ".*", name).rpartition(".") for name in names}
+    found = {}
+    for name, (module, _, leaf) in stars.items():
+        if module in rows:
+            number = re.search(r"\.(\d+)\.", name)
+            row = rows[module].replace("*", number[1] if number else "")
+            found[name] = f"{row}.{leaf}"
+    return found
+
+
+def unlisted(names, rows):
+    if len(found := _names(names, rows)) < len(names):
+        raise ValueError("some names have no row")
+    return found
+
+
+def returned(names, rows):
+    found = _names(names, rows)
+    without = [name for name in names if name not in found]
+    return ValueError(f"no row for {without}") if without else found
+
+
+def decode_with(change):
+    def decode(decoder, tokens, memories):
+        place = torch.arange(tokens.shape[1])
+        mask = change(attention_masks.causal_mask(place, place))
+        x = decoder.token_embedding(tokens) + decoder.positions(place)
+        for block, memory in zip(decoder.blocks, memories, strict=True):
+            x = block(x, mask, memory=memory)
+        return decoder.norm(x) @ decoder.token_embedding.weight.T
+
+    return decode
+
+
 WRONG = [
     ("00.2", span_from(lambda row: 0.5), "fixed_half"),
     ("00.2", span_from(lambda row: row.sum() / 2), "fixed_half"),
@@ -137,6 +188,13 @@ WRONG = [
     ("09.7", ended_by(False), "last_one_ends"),
     ("09.8", first_by(lambda gap: gap.abs().sum()), "sum"),
     ("09.8", first_by(lambda gap: gap.norm()), "norm"),
+    ("09.8", first_by(lambda gap: abs(gap.max())), "abs_outside"),
+    ("09.8", first_by(lambda gap: abs((-gap).max())), "abs_outside_turned"),
+    ("09.8", not_close, "relative"),
+    ("09.8", by_name, "by_name"),
+    ("09.6", unlisted, "lists_nothing"),
+    ("09.6", returned, "returns_error"),
+    ("09.5", decode_with(lambda mask: ~mask), "mask_inverted"),
 ]
 
 
@@ -165,6 +223,29 @@ def test_a_search_without_a_limit_is_stopped_and_named():
 
     result = check("09.7", restless)
     assert result.status == "error" and "your loop did not stop" in repr(result)
+
+
+def test_a_name_that_slips_through_is_told_as_a_broken_promise():
+    def by_start(names, rows):
+        found = {}
+        for name in names:
+            row = next((row for row in rows if name.startswith(row[:12])), "encoder.conv1")
+            found[name] = rows.get(row, row) + ".weight"
+        return found
+
+    from speechlib.lessons.bank.lesson_09 import names_run
+
+    with_row = ["a.1.b.weight"]
+    right = names_run(unlisted, [*with_row, "c.bias"], {"a.*.b": "x.*"})
+    wrong = names_run(by_start, [*with_row, "c.bias"], {"a.*.b": "x.*"})
+    assert list(right) == list(wrong)  # the same promises in every case
+    told = difference(wrong, right).text
+    assert "stops with a ValueError" in told and "yours is 'no', expected was 'yes'" in told
+
+
+def test_none_is_an_answer_where_it_may_be_right():
+    text = repr(check("09.8", lambda right, wrong, tolerance=1e-4: None))
+    assert "yours is None, expected was 'encoder" in text and "`return` is missing" not in text
 
 
 OWN_PART = {

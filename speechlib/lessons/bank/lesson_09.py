@@ -684,6 +684,11 @@ def writer_not_itself(decoder, tokens, memories):
     return _decode(decoder, tokens, memories, mask=lambda q, k: k[None, :] < q[:, None])
 
 
+@writer.mistake("mask_inverted")
+def writer_mask_inverted(decoder, tokens, memories):
+    return _decode(decoder, tokens, memories, mask=lambda q, k: k[None, :] > q[:, None])
+
+
 @writer.mistake("no_positions")
 def writer_no_positions(decoder, tokens, memories):
     return _decode(decoder, tokens, memories, places=False)
@@ -830,6 +835,10 @@ def _has_row(name, rows):
     return ".".join("*" if word.isdigit() else word for word in module) in rows
 
 
+RAISES, LISTS, RETURNS = "stops with a ValueError", "its message lists", "it returns"
+ALL_LISTED = "all names without a row, and no other"
+
+
 @names.run
 def names_run(fn, names, rows):
     without = [name for name in names if not _has_row(name, rows)]
@@ -838,20 +847,26 @@ def names_run(fn, names, rows):
     except ValueError as error:
         if not without:
             raise
-        text = str(error)
-        return {
-            "stops with a ValueError": True,
-            "the message has every name without a row": all(name in text for name in without),
-            "the message has no other name": not any(
-                name in text for name in set(names) - set(without)
-            ),
-        }
+        return {RAISES: "yes", LISTS: _listed(str(error), names, without), RETURNS: "nothing"}
     if not without:
         return answer
-    return {
-        "stops with a ValueError": False,
-        "instead it answers": ", ".join(f"{a} -> {b}" for a, b in answer.items()),
-    }
+    if isinstance(answer, dict):
+        answer = ", ".join(f"{a} -> {b}" for a, b in answer.items()) or "an empty dict"
+    elif isinstance(answer, BaseException):
+        answer = f"a {type(answer).__name__}, which nobody raised"
+    return {RAISES: "no", LISTS: "there is no message", RETURNS: str(answer)}
+
+
+def _listed(text, names, without):
+    """What the message of an error lists, in words."""
+    there = [name for name in without if name in text]
+    if any(name in text for name in set(names) - set(without)):
+        return "also names that have a row" if there else "only names that have a row"
+    if len(there) == len(without):
+        return ALL_LISTED
+    if "*" in text:
+        return "patterns with stars"
+    return "only some of the names without a row" if there else "none of the names without a row"
 
 
 def _renamed(names, rows, rename, without="stop"):
@@ -912,6 +927,21 @@ def names_lists_patterns(names, rows):
         stars = [".".join("*" if word.isdigit() else word for word in name.split("."))
                  for name in without]  # fmt: skip
         raise ValueError(", ".join(stars)) from None
+
+
+@names.mistake("lists_nothing")
+def names_lists_nothing(names, rows):
+    if all(_has_row(name, rows) for name in names):
+        return our_names(names, rows)
+    raise ValueError("some names have no row")
+
+
+@names.mistake("returns_error")
+def names_returns_error(names, rows):
+    try:
+        return our_names(names, rows)
+    except ValueError as error:
+        return error
 
 
 @names.mistake("first_only")
@@ -1288,6 +1318,14 @@ def debug_cases():
     yield case(right, wrong(0, spot - 1 / 12, 0.3, 0.1), note="a difference whose mean is 0")
     yield case(right, wrong(0, 0.001 * spot, 0, 0), note="one number, by 0.001")
     yield case(right, wrong(0, 0.01 * spot, 5, 5), tolerance=0.1, note="tolerance 0.1")
+    yield case(right, wrong(0, 0.5 * spot, 0, -0.5 * spot), note="one too large, one too small")
+    paths = [f"encoder.blocks.{i}.hidden" for i in (2, 10)] + ["decoder.blocks.0.hidden"]
+    named = {path: _random(90, 1, 2, 3) for path in paths}
+    for changed in (2, 3):
+        both = {p: v + (p in paths[:changed]) for p, v in named.items()}
+        yield case(named, both, note="in the order of the layers, which is not that of the names")
+    loud = {paths[0]: torch.full((1, 2, 3), 1024.0)}
+    yield case(loud, {p: v + 1 / 128 for p, v in loud.items()}, note="large numbers, 0.008 apart")
 
 
 @debug.reference
@@ -1346,6 +1384,45 @@ def debug_signed(right, wrong, tolerance=1e-4):
 @debug.mistake("signed_and_nan")
 def debug_signed_and_nan(right, wrong, tolerance=1e-4):
     return _first(_gaps(right, wrong, torch.max), lambda gap: gap > tolerance)
+
+
+def _outside(gaps_of):
+    """abs() around the largest of the signed differences, in four ways to write it."""
+    for name, sign, differs in (
+        ("abs_outside", 1, lambda gap, tolerance: not gap <= tolerance),
+        ("abs_outside_turned", -1, lambda gap, tolerance: not gap <= tolerance),
+        ("abs_outside_and_nan", 1, lambda gap, tolerance: gap > tolerance),
+        ("abs_outside_turned_and_nan", -1, lambda gap, tolerance: gap > tolerance),
+    ):
+
+        def outside(right, wrong, tolerance=1e-4, sign=sign, differs=differs):
+            gaps = gaps_of(right, wrong, lambda gap: (sign * gap).max().abs())
+            return _first(gaps, lambda gap: differs(gap, tolerance))
+
+        debug.mistake(name)(outside)
+
+
+_outside(_gaps)
+
+
+@debug.mistake("by_name")
+def debug_by_name(right, wrong, tolerance=1e-4):
+    return first_difference({path: right[path] for path in sorted(right)}, wrong, tolerance)
+
+
+@debug.mistake("relative")
+def debug_relative(right, wrong, tolerance=1e-4):
+    return _not_close(right, wrong, rtol=1e-5, atol=tolerance)
+
+
+@debug.mistake("relative_alone")
+def debug_relative_alone(right, wrong, tolerance=1e-4):
+    return _not_close(right, wrong, rtol=1e-5, atol=1e-8)
+
+
+def _not_close(right, wrong, **tolerances):
+    close = {p: torch.allclose(right[p], wrong[p], **tolerances) for p in right}
+    return next((path for path, same in close.items() if not same), None)
 
 
 @debug.mistake("exact")
