@@ -53,7 +53,7 @@ def root(page):
 def wait_state(page, state):
     try:
         page.wait_for_function(
-            "s => document.querySelector('.speechlib-recorder').dataset.state === s", arg=state)
+            "s => document.querySelector('.speechlib-recorder')?.dataset.state === s", arg=state)
     except Exception:
         raise AssertionError(f"not {state} but {root(page).get_attribute('data-state')}: "
                              f"{status(page)}") from None
