@@ -259,7 +259,7 @@ OWN_PART = {
 
 @pytest.mark.parametrize("id", OWN_PART)
 def test_an_answer_that_calls_the_part_it_replaces_does_not_pass(id):
-    holder, name = using._resolve(exercises.exercise(id).target)
+    holder, name = using.resolve(exercises.exercise(id).target)
     before = getattr(holder, name)
     result = check(id, OWN_PART[id])
     assert result.status == "wrong" and "the very part that it is to replace" in repr(result)

@@ -23,7 +23,7 @@ from speechlib.lessons.naming import (
 from speechlib.lessons.phrases import say
 from speechlib.lessons.running import agrees, describe, expected, learner_line, run_all
 from speechlib.lessons.showing import arguments, reading_order, show_case
-from speechlib.lessons.using import _resolve
+from speechlib.lessons.using import resolve
 
 _SHAPES_FIRST = {"none": 0, "type": 1, "shape": 2, "dtype": 3, "nan": 4, "value": 5}
 
@@ -153,7 +153,7 @@ def _watched(target, fn):
     if target.partition(":")[0] not in sys.modules or isinstance(fn, type):
         yield fn, calls
         return
-    holder, name = _resolve(target)
+    holder, name = resolve(target)
     there = getattr(holder, name)
 
     @functools.wraps(there)

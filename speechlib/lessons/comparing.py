@@ -97,15 +97,13 @@ def _dicts(got, expected, rtol, atol, axes, place):
     if missing or extra:
         text = say("difference.keys", missing=_list(missing), extra=_list(extra), place=place)
         return Difference("shape", text)
-    slight = None
-    for key in expected:
+
+    def of(key):
         words = axes.get(key) if isinstance(axes, dict) else axes
         where = say("place.key", key=key) + (f" {place}" if place else "")
-        found = difference(got[key], expected[key], rtol, atol, words, where)
-        if found and not found.precision:
-            return found
-        slight = slight or found
-    return slight
+        return difference(got[key], expected[key], rtol, atol, words, where)
+
+    return _first(map(of, expected))
 
 
 def _sequences(got, expected, rtol, atol, axes, place):
@@ -122,13 +120,23 @@ def _sequences(got, expected, rtol, atol, axes, place):
         return Difference("shape", text)
     per_item = isinstance(axes, tuple | list) and len(axes) == len(expected)
     per_item = per_item and not any(isinstance(words, str) for words in axes)
-    slight = None
-    for index, (mine, theirs) in enumerate(zip(got, expected, strict=True)):
+
+    def of(index):
         where = say("place.item", number=index + 1) + (f" {place}" if place else "")
-        found = difference(mine, theirs, rtol, atol, axes[index] if per_item else axes, where)
-        if found and not found.precision:
-            return found
-        slight = slight or found
+        words = axes[index] if per_item else axes
+        return difference(got[index], expected[index], rtol, atol, words, where)
+
+    return _first(map(of, range(len(expected))))
+
+
+def _first(found):
+    """The first of the differences (None: there is none) that is more than one of precision; if
+    there is no such, the first."""
+    slight = None
+    for one in found:
+        if one and not one.precision:
+            return one
+        slight = slight or one
     return slight
 
 

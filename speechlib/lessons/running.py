@@ -102,16 +102,16 @@ def agrees(checks, outcome, value, changed=False, precision=True):
     if outcome.error is not None or outcome.changed != changed:
         return False
     found = difference(outcome.value, value, checks.rtol, checks.atol)
-    return found is None or (found.precision and not (precision and _keeps_precision(checks)))
+    return found is None or (found.precision and (not precision or _in_any_precision(checks)))
 
 
-def _keeps_precision(checks):
+def _in_any_precision(checks):
     if checks._any_precision is None:
         case, right = checks.all_cases()[0], expected(checks)[0]
         answers = [run(checks, variant, case).value for variant in checks.variants.values()]
         found = [difference(answer, right, checks.rtol, checks.atol) for answer in answers]
         checks._any_precision = any(one is not None and one.precision for one in found)
-    return not checks._any_precision
+    return checks._any_precision
 
 
 def passes(checks, fn):

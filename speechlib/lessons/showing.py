@@ -55,18 +55,18 @@ def text(value, limit=14):
 
 
 def _text(value, limit):
-    if isinstance(value, tuple | list) and not _holds_axes(value):
-        return _plain(_bare(value))[:400]
-    if isinstance(value, tuple | list) and any(is_array(item) for item in value):
-        return "\n".join(text(item) for item in value)
-    if isinstance(value, tuple | list) and any(map(_holds_arrays, value)):
+    if isinstance(value, tuple | list):
+        if not _holds_axes(value):
+            return _plain(_bare(value))[:400]
+        if any(map(is_array, value)):
+            return "\n".join(map(text, value))
         return "\n".join(f"[{i}] {_in_short(item)}" for i, item in enumerate(value[:6]))
     if isinstance(value, dict):
         return "\n".join(f"{key}: {text(item)}" for key, item in value.items())
     if not is_array(value) or np.ndim(to_numpy(value)) == 0:
         if is_array(value):
             value = to_numpy(value).item()
-        plain = isinstance(value, int | float | str | bool | list | tuple | None)
+        plain = isinstance(value, int | float | str | bool | None)
         return _plain(value)[:400] if plain else f"({type(value).__name__})"
     array = to_numpy(value)
     body = np.array2string(
@@ -83,10 +83,6 @@ def _holds_axes(value):
     if isinstance(value, tuple | list):
         return any(map(_holds_axes, value))
     return is_array(value) and np.ndim(to_numpy(value)) > 0
-
-
-def _holds_arrays(value):
-    return isinstance(value, tuple | list) and any(map(is_array, value))
 
 
 def _in_short(value):

@@ -28,7 +28,7 @@ class Use:
         """Put back what was there before this use."""
         if self._target is None:
             return
-        holder, name = _resolve(self._target)
+        holder, name = resolve(self._target)
         function, id = self._before
         setattr(holder, name, function)
         _remember(self._target, id)
@@ -60,7 +60,7 @@ def use(id=None, fn=_SAVED):
     words = {"id": id, "name": exercise.name, "target": exercise.target}
     if not exercise.target:
         return Use(None, None, Box(say("use.no_target", id=id)))
-    holder, name = _resolve(exercise.target)
+    holder, name = resolve(exercise.target)
     before = getattr(holder, name), _in_use.get(exercise.target)
     _original.setdefault(exercise.target, before[0])
     if fn is None:
@@ -123,7 +123,7 @@ def _saved(exercise):
     return fn, (None if fn is not None else Box(say("use.missing", **words), "wait"))
 
 
-def _resolve(target):
+def resolve(target):
     """ "speechlib.module:Class.method" -> (the object that has the attribute, its name)."""
     module, _, path = target.partition(":")
     holder = importlib.import_module(module)

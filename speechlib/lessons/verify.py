@@ -40,10 +40,10 @@ def _texts(exercise, checks):
     if not checks.variants:
         yield "no honest variant (another style of writing it)"
     if exercise.target:
-        from speechlib.lessons.using import _resolve
+        from speechlib.lessons.using import resolve
 
         try:
-            _resolve(exercise.target)
+            resolve(exercise.target)
         except (ImportError, AttributeError) as error:
             yield f"target {exercise.target!r} is not there: {error}"
 

@@ -664,8 +664,7 @@ def places_inverted(tokens, padding_index, past_length=0):
 
 @places.mistake("padding_is_1")
 def places_padding_is_1(tokens, padding_index, past_length=0):
-    real = tokens != 1
-    return np.where(real, np.cumsum(real, axis=1) + past_length + 1, 1)
+    return token_positions(tokens, 1, past_length)
 
 
 @places.mistake("padding_token_is_1")

@@ -409,8 +409,7 @@ def nothing_largest_of_all(scores, mask):
 @nothing.mistake("added")
 def nothing_added(scores, mask):
     with np.errstate(all="ignore"):
-        lowest = np.asarray(np.finfo(scores.dtype).min, dtype=scores.dtype)
-        return _softmax(scores + np.where(mask, np.zeros_like(lowest), lowest))
+        return _softmax(scores + _fill(np.zeros_like(scores), mask, np.finfo(scores.dtype).min))
 
 
 @nothing.mistake("lowest_of_float16")
@@ -513,9 +512,9 @@ def spans_run(fn, size, real, probability, length, min_spans):
     rng = np.random.default_rng(550)
     drawn = [np.asarray(fn(size, real, probability, length, min_spans, rng)) for _ in range(DRAWS)]
     kind = {"b": "True and False", "i": "numbers", "f": "numbers"}.get(drawn[0].dtype.kind, "else")
-    row = f"{drawn[0].shape}, {kind}"
-    if row != f"({size},), True and False":
-        return dict.fromkeys(PROMISES, "not looked at") | {ROW: row}
+    holds = f"{drawn[0].shape}, {kind}"
+    if holds != f"({size},), True and False":
+        return dict.fromkeys(PROMISES, "not looked at") | {ROW: holds}
     drawn = np.stack(drawn)
     again = np.random.default_rng(550)
     anew = [fn(size, real, probability, length, min_spans, again) for _ in range(20)]
@@ -529,13 +528,13 @@ def spans_run(fn, size, real, probability, length, min_spans):
         even = bool(np.bincount(starts).max() < 1.4 * len(starts) / places)
     different = len(np.unique(drawn, axis=0))
     return {
-        ROW: row,
+        ROW: holds,
         IN_RANGE: not drawn[:, real:].any(),
         WHOLE: all(run >= length for run in runs) if runs else "there is none",
         EVERYWHERE: bool(drawn[:, :real].any(axis=0).all()),
         EVEN: even,
         MIXED: different >= math.comb(places, min_spans),
-        REPEATED: np.array_equal(drawn[:20], anew),
+        REPEATED: np.array_equal(drawn[: len(anew)], anew),
         COUNTS: f"from {low} to {high}",
         MEAN: str(np.round(hidden.mean() / length * 4) / 4) if length == 1 else NOT_HERE,
     }
@@ -560,6 +559,12 @@ def _spans(size, starts, length):
 
 def _count(share, length, min_spans, rng):
     return max(int(share / length + rng.random()), min_spans)
+
+
+def _shown(places, size, real, probability, length, min_spans, rng):
+    """Right spans, of which so many places are hidden."""
+    count = _count(probability * real, length, min_spans, rng)
+    return _spans(size, rng.permutation(max(real - length + 1, 0))[:count], places)
 
 
 @spans.mistake("past_the_end")
@@ -683,8 +688,7 @@ def spans_real_only(size, real, probability, length, min_spans, rng):
 
 @spans.mistake("one_too_short")
 def spans_one_too_short(size, real, probability, length, min_spans, rng):
-    count = _count(probability * real, length, min_spans, rng)
-    return _spans(size, rng.permutation(max(real - length + 1, 0))[:count], length - 1)
+    return _shown(length - 1, size, real, probability, length, min_spans, rng)
 
 
 @spans.mistake("own_chance")
@@ -705,14 +709,12 @@ def spans_inverted(size, real, probability, length, min_spans, rng):
 
 @spans.mistake("start_only")
 def spans_start_only(size, real, probability, length, min_spans, rng):
-    count = _count(probability * real, length, min_spans, rng)
-    return _spans(size, rng.permutation(max(real - length + 1, 0))[:count], 1)
+    return _shown(1, size, real, probability, length, min_spans, rng)
 
 
 @spans.mistake("one_too_long")
 def spans_one_too_long(size, real, probability, length, min_spans, rng):
-    count = _count(probability * real, length, min_spans, rng)
-    return _spans(size, rng.permutation(max(real - length + 1, 0))[:count], length + 1)
+    return _shown(length + 1, size, real, probability, length, min_spans, rng)
 
 
 @spans.variant("choice")

@@ -1386,7 +1386,7 @@ def debug_signed_and_nan(right, wrong, tolerance=1e-4):
     return _first(_gaps(right, wrong, torch.max), lambda gap: gap > tolerance)
 
 
-def _outside(gaps_of):
+def _outside():
     """abs() around the largest of the signed differences, in four ways to write it."""
     for name, sign, differs in (
         ("abs_outside", 1, lambda gap, tolerance: not gap <= tolerance),
@@ -1396,13 +1396,13 @@ def _outside(gaps_of):
     ):
 
         def outside(right, wrong, tolerance=1e-4, sign=sign, differs=differs):
-            gaps = gaps_of(right, wrong, lambda gap: (sign * gap).max().abs())
+            gaps = _gaps(right, wrong, lambda gap: (sign * gap).max().abs())
             return _first(gaps, lambda gap: differs(gap, tolerance))
 
         debug.mistake(name)(outside)
 
 
-_outside(_gaps)
+_outside()
 
 
 @debug.mistake("by_name")
@@ -1422,7 +1422,7 @@ def debug_relative_alone(right, wrong, tolerance=1e-4):
 
 def _not_close(right, wrong, **tolerances):
     close = {p: torch.allclose(right[p], wrong[p], **tolerances) for p in right}
-    return next((path for path, same in close.items() if not same), None)
+    return _first(close, lambda same: not same)
 
 
 @debug.mistake("exact")
